@@ -1,0 +1,69 @@
+"""What will be carried out, to the letter: argument vectors, environment, containers, probes, stop rules."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple
+
+from mgpu.values.spec import Secret, Volume
+
+
+class Probe(NamedTuple):
+    """How readiness is asked for: `http` (GET `target`, a URL, answers 200 and `contains`), `tcp` (`target` is
+    host:port), `log` (`target` is a regular expression). `bearer` names the secret sent as a token; `within` in seconds."""
+
+    kind: Literal["http", "tcp", "log"]
+    target: str
+    contains: str | None = None
+    bearer: str | None = None
+    within: float = 600.0
+
+
+class Stop(NamedTuple):
+    """The signal that asks the job to end, and the seconds it has before it is killed."""
+
+    signal: str = "SIGTERM"
+    grace: float = 10.0
+
+
+@dataclass(frozen=True)
+class Container:
+    """The box a command runs in. `gpus` are host device ids; `shm` in bytes; `publish` is (host address, host port, container port)."""
+
+    image: str
+    name: str
+    gpus: tuple[str, ...] = ()
+    cdi: bool = False
+    publish: tuple[tuple[str, int, int], ...] = ()
+    volumes: tuple[Volume, ...] = ()
+    shm: int | None = None
+    workdir: str | None = None
+
+
+@dataclass(frozen=True)
+class Command:
+    """One task's command. `lines` gives the number of words on each line of the text that a person reads; their sum is
+    len(argv). `env` is sorted; `unset` are patterns (fnmatch) of variables the caller's environment loses."""
+
+    task: str
+    argv: tuple[str, ...]
+    lines: tuple[int, ...]
+    env: tuple[tuple[str, str], ...] = ()
+    secrets: tuple[Secret, ...] = ()
+    unset: tuple[str, ...] = ()
+    cwd: str = ""
+    container: Container | None = None
+    probe: Probe | None = None
+    stop: Stop = Stop()
+    timeout: float | None = None
+    needs: Mapping[str, str] = field(default_factory=dict)
+    serves: bool = False
+    gpus: tuple[str, ...] = ()
+    port: int | None = None
+
+    def __post_init__(self) -> None:
+        if not self.argv or sum(self.lines) != len(self.argv):
+            raise AssertionError(f"{self.task}: {len(self.argv)} words on lines of {self.lines}")
+        if not all(isinstance(word, str) for word in self.argv):
+            raise AssertionError(f"{self.task}: an argument is not text: {self.argv}")

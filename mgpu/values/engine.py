@@ -1,0 +1,91 @@
+"""What an engine module says of its engine: facts, and the few functions that decide words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple
+
+from mgpu.values.command import Probe
+from mgpu.values.mark import Path
+from mgpu.values.plan import Task
+from mgpu.values.spec import Job
+
+
+class Complaint(NamedTuple):
+    """What an engine has against a job: `path` is relative to the job."""
+
+    message: str
+    path: Path = ()
+    hint: str | None = None
+
+
+class Spelling(NamedTuple):
+    """How the engine's parser wants its flags. `negation` makes a false flag (None: a false flag is left out);
+    `equals`: a value that starts with a dash must be joined with ``=``, as argparse wants it."""
+
+    negation: str | None = "--no-{}"
+    equals: bool = True
+    repeat: bool = False
+
+
+def no_complaints(job: Job) -> Iterable[Complaint]:
+    """For engines with nothing to object to."""
+    return ()
+
+
+def no_variables(task: Task) -> Mapping[str, Any]:
+    """For engines that add nothing."""
+    return {}
+
+
+def by_uuid(version: str | None) -> Literal["uuid", "index"]:
+    """For engines that take UUIDs in CUDA_VISIBLE_DEVICES, in every version."""
+    return "uuid"
+
+
+def url(task: Task, path: str = "") -> str:
+    """Where the task is reached from this host: an address that listens everywhere is asked on the loopback."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(task.job.host, task.job.host)
+    return f"http://{host}:{task.port}{path}"
+
+
+def given_probe(task: Task) -> Probe | None:
+    """The probe that the spec's `ready` describes, for engines that have none of their own."""
+    ready = task.job.ready
+    within = ready.within or 600.0
+    if ready.http and task.port:
+        return Probe("http", url(task, ready.http), within=within)
+    if ready.tcp and task.port:
+        return Probe("tcp", url(task).removeprefix("http://"), within=within)
+    return Probe("log", ready.log, within=within) if ready.log else None
+
+
+@dataclass(frozen=True)
+class Engine:
+    """An engine. `takes` are the spec keys that only some engines have, `requires` those it cannot do without;
+    `owned` maps a flag of the engine to the spec key that sets it; `entrypoint` are the leading words that the
+    image's own entrypoint supplies; `shm` in bytes; `cache` is the model cache inside the container;
+    `package` is the Python package whose version is the engine's."""
+
+    name: str
+    kinds: tuple[str, ...]
+    version: str | None = None
+    image: str | None = None
+    entrypoint: tuple[str, ...] = ()
+    package: str | None = None
+    port: int | None = None
+    dimensions: tuple[str, ...] = ()
+    takes: frozenset[str] = frozenset()
+    requires: frozenset[str] = frozenset()
+    owned: Mapping[str, str] = field(default_factory=dict)
+    shm: int | None = None
+    cache: str | None = None
+    stop_signal: str = "SIGTERM"
+    stop_grace: float = 10.0
+    spelling: Spelling = Spelling()
+    names_gpus: Callable[[str | None], Literal["uuid", "index"]] = by_uuid
+    check: Callable[[Job], Iterable[Complaint]] = no_complaints
+    probe: Callable[[Task], Probe | None] = given_probe
+    variables: Callable[[Task], Mapping[str, Any]] = no_variables
+    environment: Callable[[Task], Mapping[str, str]] = no_variables

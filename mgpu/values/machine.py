@@ -1,0 +1,95 @@
+"""The facts about a host: its GPUs by UUID, how they are linked, who holds them. Unknown is None."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+HOME = "\0HOME"
+FOLDER = "\0PWD"
+"""What stands for the home and the spec's folder where the machine does not say: printed as ``$HOME`` and ``$PWD``.
+No document can hold a NUL, so neither can be mistaken for a user's text."""
+
+LINK_KINDS = ("NVLINK", "PIX", "PXB", "PHB", "NODE", "SYS")
+"""The kinds of link, best first, in the words of ``nvidia-smi topo -m`` (NV# is NVLINK here)."""
+
+
+class Process(NamedTuple):
+    """A compute process on a GPU; `memory` in bytes; `run` is the id of the mgpu run it belongs to."""
+
+    pid: int | None
+    name: str | None = None
+    memory: int | None = None
+    run: str | None = None
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """One GPU. `memory` is what CUDA can give out (bytes, driver-reserved part left out), `free` what is free of it."""
+
+    index: int
+    name: str
+    memory: int
+    free: int
+    uuid: str | None = None
+    bus_id: str | None = None
+    product: str | None = None
+    compute_capability: tuple[int, int] | None = None
+    numa: int | None = None
+    mig: bool | None = None
+    fault: str | None = None
+    processes: tuple[Process, ...] = ()
+    holder: str | None = None
+    utilization: int | None = None
+    temperature: int | None = None
+    power: float | None = None
+    pcie_generation: int | None = None
+    pcie_width: int | None = None
+
+    @property
+    def id(self) -> str:
+        """The UUID; on a machine given in shorthand, where none is known, the index."""
+        return self.uuid or str(self.index)
+
+
+class Link(NamedTuple):
+    """How two GPUs (by index) are joined. `bandwidth` in GB/s per direction; `nvlinks` counts NVLink lanes."""
+
+    a: int
+    b: int
+    kind: str
+    nvlinks: int = 0
+    bandwidth: float | None = None
+    p2p: bool | None = None
+
+
+class Docker(NamedTuple):
+    """What the Docker engine says of itself."""
+
+    version: str | None = None
+    cdi: bool = False
+    gpus: bool = True
+
+
+@dataclass(frozen=True)
+class Machine:
+    """A host as a value: the second argument of compiling. A pair of GPUs without a Link is joined in an unknown way."""
+
+    name: str
+    gpus: tuple[Gpu, ...] = ()
+    links: tuple[Link, ...] = ()
+    driver: str | None = None
+    cuda: str | None = None
+    cpus: int | None = None
+    memory: int | None = None
+    home: str | None = None
+    folder: str | None = None
+    ports: tuple[int, ...] = ()
+    software: tuple[tuple[str, str], ...] = ()
+    docker: Docker | None = None
+    mask: tuple[str, ...] | None = None
+    notes: tuple[str, ...] = ()
+
+    def installed(self, package: str) -> str | None:
+        """The version of a Python package in the interpreter that process jobs run in, where known."""
+        return dict(self.software).get(package)

@@ -1,0 +1,52 @@
+"""What was decided: which job runs where, with which GPUs, ports and layout, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from mgpu.values.machine import Gpu, Machine
+from mgpu.values.spec import Job
+
+
+class Layout(NamedTuple):
+    """A decided parallel layout; the product of tensor, pipeline and data is the number of GPUs or ranks."""
+
+    tensor: int = 1
+    pipeline: int = 1
+    data: int = 1
+    expert: int = 1
+
+
+@dataclass(frozen=True)
+class Task:
+    """One start of a job (a job with n replicas is n tasks). Where a scheduler
+    places by itself, `gpus` is empty and `gpu_count` says how many; `cpus` are the cores of the machine."""
+
+    name: str
+    job: Job
+    gpus: tuple[Gpu, ...] = ()
+    gpu_count: int = 0
+    port: int | None = None
+    layout: Layout = Layout()
+    runtime: str = "process"
+    version: str | None = None
+    cpus: int | None = None
+    needs: Mapping[str, str] = field(default_factory=dict)
+    because: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Every task in the order of starting. Made by `plan.place`, which raises NoRoom where a task has no place."""
+
+    name: str
+    machine: Machine
+    tasks: tuple[Task, ...]
+
+    def __post_init__(self) -> None:
+        for task in self.tasks:
+            ids = [gpu.id for gpu in task.gpus]
+            if len(set(ids)) != len(ids):
+                raise AssertionError(f"{task.name} was given a GPU twice: {ids}")

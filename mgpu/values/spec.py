@@ -1,0 +1,108 @@
+"""A checked job spec: no short form survives, every default that is the language's own is filled in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from mgpu.values.document import Document
+from mgpu.values.mark import Path
+
+
+class Secret(NamedTuple):
+    """The name of a secret and the file that holds it (None: the caller's environment). The value is never in here."""
+
+    name: str
+    file: str | None = None
+
+    def __str__(self) -> str:
+        return "<secret>"
+
+    __repr__ = __str__
+
+
+class Gpus(NamedTuple):
+    """What a job wants of GPUs, per replica. `count` None is all that are free; `memory` is free bytes per GPU."""
+
+    count: int | None = 1
+    memory: int | None = None
+    name: str | None = None
+    link: str | None = None
+    ids: tuple[str, ...] = ()
+
+
+class Parallel(NamedTuple):
+    """A parallel layout; None is 'mgpu decides'. tensor: within each layer, pipeline: whole layers, data: replicas."""
+
+    tensor: int | None = None
+    pipeline: int | None = None
+    data: int | None = None
+    expert: int | None = None
+
+
+class Volume(NamedTuple):
+    """A folder of the host inside the container."""
+
+    source: str
+    target: str
+    read_only: bool = False
+
+
+class Ready(NamedTuple):
+    """How a job shows that it is ready: one of http (a path), tcp (True), log (a pattern); `within` in seconds."""
+
+    http: str | None = None
+    tcp: bool = False
+    log: str | None = None
+    within: float | None = None
+
+
+@dataclass(frozen=True)
+class Job:
+    """One job. Durations in seconds, sizes in bytes; `path` is where it stands in the document."""
+
+    kind: str
+    name: str
+    engine: str
+    path: Path = ()
+    model: str | None = None
+    quantization: str | None = None
+    context_length: int | None = None
+    gpus: Gpus = Gpus()
+    parallel: Parallel = Parallel()
+    port: int | None = None
+    host: str = "127.0.0.1"
+    runtime: str | None = None
+    version: str | None = None
+    image: str | None = None
+    python: str | None = None
+    script: str | None = None
+    script_args: Mapping[str, Any] | tuple[str, ...] = ()
+    command: tuple[str, ...] = ()
+    args: Mapping[str, Any] = field(default_factory=dict)
+    env: Mapping[str, str] = field(default_factory=dict)
+    secrets: tuple[Secret, ...] = ()
+    volumes: tuple[Volume, ...] = ()
+    workdir: str | None = None
+    timeout: float | None = None
+    stop_grace: float | None = None
+    needs: Mapping[str, str] = field(default_factory=dict)
+    replicas: int = 1
+    ready: Ready = Ready()
+
+    @property
+    def serves(self) -> bool:
+        """Whether it runs until stopped (a server) rather than until done."""
+        return self.kind == "inference"
+
+
+@dataclass(frozen=True)
+class Spec:
+    """A whole spec: one job, or a pipeline's jobs in the order written."""
+
+    name: str
+    jobs: tuple[Job, ...]
+    document: Document
+    pipeline: bool = False
+    machine: str | None = None
