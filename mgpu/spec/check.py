@@ -1,0 +1,134 @@
+"""A Document in, a Spec out: the shapes first, then what holds between keys and between jobs. Every problem at once."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import PurePath
+from typing import Any
+
+from mgpu.engines import engine_named
+from mgpu.spec.between import between_jobs
+from mgpu.spec.language import KINDS, NAME, PIPELINE, elsewhere, record
+from mgpu.spec.nearest import did_you_mean
+from mgpu.spec.notes import BAD, Notes, called, show
+from mgpu.spec.shapes import Key, Record
+from mgpu.values.document import Document
+from mgpu.values.mark import Path
+from mgpu.values.secrets import secret_name, secret_value
+from mgpu.values.spec import Job, Spec
+
+
+def check(document: Document) -> Spec:
+    """The Spec that `document` holds. Raises SpecError with everything that is wrong with it."""
+    notes = Notes(document)
+    kind = _kind(document.data, (), notes)
+    jobs: tuple[Job, ...] = ()
+    name = ""
+    if kind == "pipeline":
+        name, jobs = _pipeline(document, notes)
+    elif kind:
+        job = _job(document.data, kind, (), notes, _name(document))
+        name, jobs = (job.name, (job,)) if job else ("", ())
+    _written_out_secrets(document, notes)
+    if not notes.problems:
+        between_jobs(jobs, notes, pipeline=kind == "pipeline")
+    if notes.problems:
+        raise document.error(*notes.problems)
+    return Spec(name, jobs, document, kind == "pipeline", document.data.get("machine"))
+
+
+def _name(document: Document) -> str:
+    """The name for a spec that gives none: that of its file."""
+    stem = PurePath(document.name).name.split(".")[0].lower()
+    plain = re.sub(r"[^a-z0-9]+", "-", stem).strip("-")[:63].strip("-")
+    return plain or "job"
+
+
+def _kind(data: Any, path: Path, notes: Notes, default: str | None = None) -> str | None:
+    kind = data.get("kind", default)
+    if kind in KINDS and isinstance(kind, str):
+        return kind
+    if "kind" not in data:
+        notes.add(f"kind is missing in {called(path)}", path, f"add kind: one of {', '.join(KINDS)}", key=True)
+    else:
+        hint = did_you_mean(kind, KINDS) if isinstance(kind, str) else f"one of: {', '.join(KINDS)}"
+        notes.add(f"kind cannot be {show(kind)}", (*path, "kind"), hint)
+    return None
+
+
+def _pipeline(document: Document, notes: Notes) -> tuple[str, tuple[Job, ...]]:
+    data = {key: value for key, value in document.data.items() if key != "jobs"}
+    top = Record(dict, {**PIPELINE, "jobs": Key(PIPELINE["name"].shape, "")}, elsewhere("pipeline", PIPELINE))
+    given = top.read(data, (), notes)
+    jobs = document.data.get("jobs")
+    if not isinstance(jobs, dict) or not jobs:
+        found = f"not {show(jobs)}" if jobs else "and there is none" if "jobs" not in document.data else "and it is empty"
+        notes.add(f"jobs wants a mapping of names to jobs, {found}", ("jobs",), "jobs: {name: {kind: ..., ...}}")
+        return "", ()
+    read = [_member(name, job, notes) for name, job in jobs.items()]
+    name = given.get("name", _name(document)) if given is not BAD else ""
+    return name, tuple(job for job in read if job)
+
+
+def _member(name: str, data: Any, notes: Notes) -> Job | None:
+    path: Path = ("jobs", name)
+    if not re.fullmatch(NAME, name):
+        notes.add(f"{show(name)} is not a job's name", path, "use small letters, digits and hyphens", key=True)
+    if not isinstance(data, dict):
+        notes.add(f"{called(path)} wants a mapping, not {show(data)}", path)
+        return None
+    kind = _kind(data, path, notes)
+    if kind == "pipeline":
+        notes.add("a pipeline cannot stand inside a pipeline", (*path, "kind"), "list its jobs here")
+        return None
+    for key in ("name", "machine"):
+        if key in data:
+            notes.add(f"a pipeline's job has no {key} of its own", (*path, key), f"remove {key}", key=True)
+    return _job(data, kind, path, notes, name) if kind else None
+
+
+def _job(data: Any, kind: str, path: Path, notes: Notes, name: str) -> Job | None:
+    before = len(notes.problems)
+    job = record(kind).read(data, path, notes)
+    if job is BAD:
+        return None
+    job = replace(job, name=job.name or name, path=path)
+    engine = engine_named(job.engine)
+    for key in sorted(engine.requires - data.keys()):
+        notes.add(f"{key} is missing: {engine.name} needs it", path, f"add {key}:", key=True)
+    for key in sorted(data.keys() & ENGINE_KEYS - engine.takes - engine.requires):
+        notes.add(f"{engine.name} has no {key}", (*path, key), f"remove {key}", key=True)
+    for flag in [flag for flag in job.args if flag.replace("_", "-") in engine.owned]:
+        owner = engine.owned[flag.replace("_", "-")]
+        notes.add(f"{flag} is set by mgpu", (*path, "args", flag), f"use {owner} instead", key=True)
+    for complaint in engine.check(job):
+        notes.add(complaint.message, (*path, *complaint.path), complaint.hint)
+    return job if len(notes.problems) == before else None
+
+
+ENGINE_KEYS = frozenset(
+    ("model", "quantization", "context_length", "script", "script_args", "command", "args", "parallel", "version")
+)
+"""The keys that an engine has only if it says so."""
+
+
+def _written_out_secrets(document: Document, notes: Notes) -> None:
+    for path, text in _texts(document.data, ()):
+        name = str(path[-1])
+        if len(path) > 1 and path[-2] == "env" and secret_name(name) and text and "${" not in text and "/" not in text:
+            notes.add(f"{name} is written out here, where anyone who reads the spec sees it", path, f"secrets: [{name}]")
+        elif secret_value(text):
+            notes.add(f"{called(path)} holds what looks like a token", path, "list its variable under secrets:")
+
+
+def _texts(data: Any, path: Path) -> Iterator[tuple[Path, str]]:
+    if isinstance(data, str):
+        yield path, data
+    elif isinstance(data, dict):
+        for key, value in data.items():
+            yield from _texts(value, (*path, key))
+    elif isinstance(data, list):
+        for at, value in enumerate(data):
+            yield from _texts(value, (*path, at))

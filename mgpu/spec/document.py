@@ -1,0 +1,205 @@
+"""A YAML text in, a Document out: plain data with the line and column of every key and value, within limits.
+
+The tree is built from the parser's events, so that depth, size and aliases are bounded while reading and not after:
+an alias bomb is refused at its five thousandth node, whatever it would have grown to.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any, NoReturn
+
+from mgpu.errors import Problem
+from mgpu.values.document import Document, Written
+from mgpu.values.mark import Mark, Path
+
+MAX_BYTES = 256 * 1024
+MAX_NODES = 5_000
+MAX_DEPTH = 64
+
+INTEGER = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
+FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
+WORDS = {"": None, "~": None} | {
+    spelling: value
+    for word, value in (("null", None), ("true", True), ("false", False))
+    for spelling in (word, word.title(), word.upper())
+}
+MAX_DIGITS = 40
+
+
+def read(name: str, text: str) -> Document:
+    """The document in `text`; `name` is what errors call it. Raises SpecError with the first thing that is wrong."""
+    if len(text.encode("utf-8", "surrogatepass")) > MAX_BYTES:
+        _refuse(name, text, f"this document has more than {MAX_BYTES // 1024} KiB", Mark(1, 1), "a spec is a page or two")
+    return _Reader(name, text).document()
+
+
+def scalar(text: str) -> Any:
+    """What a plain scalar means in YAML 1.2: None, a bool, an int, a number as written, or the text itself."""
+    if text in WORDS:
+        return WORDS[text]
+    if len(text) > MAX_DIGITS:
+        return text
+    if INTEGER.fullmatch(text):
+        return int(text, 0) if text.startswith("0o") or text.startswith("0x") else int(text)
+    return Written(text.lower() if "." in text[:2] else text) if FLOAT.fullmatch(text) else text
+
+
+def _refuse(name: str, text: str, message: str, mark: Mark, hint: str | None = None) -> NoReturn:
+    raise Document(name, text, None, {}, {}).error(Problem(message, (), mark, hint))
+
+
+class _Reader:
+    """One pass over the parser's events. Anchored nodes are kept as the data and marks they made, and copied by reference."""
+
+    def __init__(self, name: str, text: str) -> None:
+        self.name, self.text = name, text
+        self.keys: dict[Path, Mark] = {}
+        self.values: dict[Path, Mark] = {}
+        self.anchors: dict[str, tuple[Any, int, int] | None] = {}
+        self.nodes = 0
+
+    def document(self) -> Document:
+        events = self.events()
+        data: Any = None
+        for event in events:
+            kind = type(event).__name__
+            if kind == "DocumentStartEvent" and self.nodes:
+                self.refuse("a second document starts here", event, "one spec per file: remove the line ---")
+            if kind in ("MappingStartEvent", "SequenceStartEvent", "ScalarEvent", "AliasEvent"):
+                data, _ = self.node(event, events, (), 1)
+        if not isinstance(data, dict):
+            what = "is empty" if data is None else "is not a mapping of keys to values"
+            _refuse(self.name, self.text, f"this document {what}", Mark(1, 1), "start from one of `mgpu new`")
+        return Document(self.name, self.text, data, self.keys, self.values)
+
+    def events(self) -> Iterator[Any]:
+        import warnings
+
+        from ruamel.yaml import YAML
+        from ruamel.yaml.error import MarkedYAMLError, YAMLError, YAMLStreamError
+        from ruamel.yaml.reader import ReaderError
+
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                yield from YAML(typ="safe", pure=True).parse(self.text)
+        except MarkedYAMLError as error:
+            mark = error.problem_mark or error.context_mark
+            place = Mark(mark.line + 1, mark.column + 1) if mark else Mark(1, 1)
+            _refuse(self.name, self.text, *_plainly(error, self.text, place))
+        except ReaderError as error:
+            before = self.text[: error.position]
+            place = Mark(before.count("\n") + 1, error.position - before.rfind("\n"))
+            _refuse(self.name, self.text, "a control character stands here", place, "remove it, or write it escaped in double quotes")
+        except (YAMLError, YAMLStreamError, ValueError) as error:
+            _refuse(self.name, self.text, f"this is not YAML: {str(error).splitlines()[0]}", Mark(1, 1))
+
+    def refuse(self, message: str, event: Any, hint: str | None = None) -> NoReturn:
+        _refuse(self.name, self.text, message, _mark(event), hint)
+
+    def count(self, event: Any, size: int, depth: int) -> None:
+        self.nodes += size
+        if self.nodes > MAX_NODES:
+            self.refuse(f"this document has more than {MAX_NODES:,} values, aliases counted each time", event)
+        if depth > MAX_DEPTH:
+            self.refuse(f"this is nested more than {MAX_DEPTH} deep", event)
+
+    def node(self, event: Any, events: Iterator[Any], path: Path, depth: int) -> tuple[Any, int]:
+        """The data that starts at `event`, and how many levels deep it goes."""
+        self.values[path] = _mark(event)
+        kind = type(event).__name__
+        if kind == "AliasEvent":
+            return self.alias(event, depth)
+        self.count(event, 1, depth)
+        if event.tag is not None and event.tag != "!":
+            self.refuse(f"the tag {event.tag[:40]} is not allowed", event, "specs are plain data: remove the tag")
+        before = self.nodes
+        if event.anchor:
+            self.anchors[event.anchor] = None
+        deep = 1
+        data: Any
+        if kind == "ScalarEvent":
+            data = scalar(event.value) if event.implicit[0] else event.value
+            if isinstance(data, str) and "\0" in data:
+                self.refuse("a NUL character cannot be passed to any program", event)
+        elif kind == "SequenceStartEvent":
+            data, deep = self.sequence(events, path, depth)
+        else:
+            data, deep = self.mapping(events, path, depth)
+        if event.anchor:
+            self.anchors[event.anchor] = (data, 1 + self.nodes - before, deep)
+        return data, deep
+
+    def alias(self, event: Any, depth: int) -> tuple[Any, int]:
+        known = self.anchors.get(event.anchor)
+        if known is None:
+            what = "contains itself" if event.anchor in self.anchors else "is not defined above"
+            self.refuse(f"the alias *{event.anchor} {what}", event)
+        data, size, deep = known
+        self.count(event, size, depth + deep - 1)
+        return data, deep
+
+    def sequence(self, events: Iterator[Any], path: Path, depth: int) -> tuple[list[Any], int]:
+        items: list[Any] = []
+        deepest = 0
+        for event in events:
+            if type(event).__name__ == "SequenceEndEvent":
+                break
+            item, deep = self.node(event, events, (*path, len(items)), depth + 1)
+            items.append(item)
+            deepest = max(deepest, deep)
+        return items, deepest + 1
+
+    def mapping(self, events: Iterator[Any], path: Path, depth: int) -> tuple[dict[str, Any], int]:
+        table: dict[str, Any] = {}
+        deepest = 0
+        for event in events:
+            if type(event).__name__ == "MappingEndEvent":
+                break
+            key = self.key(event, path, table)
+            self.keys[(*path, key)] = _mark(event)
+            table[key], deep = self.node(next(events), events, (*path, key), depth + 1)
+            deepest = max(deepest, deep)
+        return table, deepest + 1
+
+    def key(self, event: Any, path: Path, table: dict[str, Any]) -> str:
+        if type(event).__name__ != "ScalarEvent":
+            self.refuse("a key must be plain text", event)
+        key: str = event.value
+        if key == "<<":
+            self.refuse("merge keys are not part of the spec language", event, "write the keys out; specs are literal")
+        if "\0" in key:
+            self.refuse("a NUL character cannot be passed to any program", event)
+        if key in table:
+            first = self.keys[(*path, key)]
+            self.refuse(f"the key {key!r} stands twice, first on line {first.line}", event, "remove one of them")
+        return key
+
+
+def _mark(event: Any) -> Mark:
+    return Mark(event.start_mark.line + 1, event.start_mark.column + 1)
+
+
+def _plainly(error: Any, text: str, mark: Mark) -> tuple[str, Mark, str | None]:
+    """The parser's complaint in words for people: (message, mark, hint)."""
+    problem, context = str(error.problem or error.context or "this is not YAML"), str(error.context or "")
+    start = Mark(error.context_mark.line + 1, error.context_mark.column + 1) if error.context_mark else mark
+    lines = text.split("\n")
+    line = lines[mark.line - 1] if mark.line <= len(lines) else ""
+    if "\\t" in problem or "\t" in line[: mark.column]:
+        return "a tab stands here; YAML is indented with spaces", mark, "replace the tab with spaces"
+    if "unexpected end of stream" in problem and "quoted" in context:
+        return "this quote is never closed", start, "close it on the same line"
+    if "<stream end>" in problem and "flow" in context:
+        return "this bracket is never closed", start, "close it, or write one item a line"
+    if "mapping values are not allowed" in problem:
+        if re.match(r"\s+[\w.-]+:(\s|$)", line):
+            return "this line is indented more than the one it follows", mark, "line it up with the keys above"
+        return "a colon makes a second key on this line", mark, "put quotes around the value, or start a new line"
+    if "expected <block end>" in problem:
+        return "this line is indented differently from the ones it belongs to", mark, "line its first letter up with them"
+    if "could not find expected ':'" in problem:
+        return "a colon is missing after this key", start, "write key: value"
+    return problem, mark, None

@@ -1,0 +1,219 @@
+"""The spec language: every key of every kind of job, its shape and its meaning in a sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from mgpu.engines import ENGINES
+from mgpu.spec.scalars import Anything, Choice, Duration, Flag, Integer, Size, Text
+from mgpu.spec.shapes import Array, Either, Key, Made, Record, Shape, Table
+from mgpu.values.machine import LINK_KINDS
+from mgpu.values.spec import Gpus, Job, Parallel, Ready, Secret, Volume
+
+KINDS = ("inference", "training", "task", "pipeline")
+NAME = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
+VARIABLE = r"[A-Za-z_][A-Za-z0-9_]*"
+FLAG = r"[A-Za-z0-9][A-Za-z0-9_.-]*"
+
+NAMED = Text(NAME, "a name of small letters, digits and hyphens")
+WORD = Text(dash=False)
+NUMBER_OF_GPUS = Integer(0, 4096)
+SIZED = Integer(1, 4096)
+
+
+def _all_gpus(word: str) -> Gpus:
+    if word == "auto":
+        raise ValueError("cannot be 'auto' in this version", "give a number, or all")
+    return Gpus(count=None)
+
+
+def _gpus(**given: Any) -> Gpus:
+    if "share" in given:
+        raise ValueError("cannot have share in this version", "leave share out: the job gets whole GPUs")
+    ids = given.pop("ids", ())
+    count = given.pop("count", len(ids) or 1)
+    if count == "all":
+        return Gpus(None, ids=ids, **given)
+    if ids and count > len(ids):
+        raise ValueError(f"asks for {count} of {len(ids)} ids", "give more ids, or leave count out")
+    if len(set(ids)) != len(ids):
+        raise ValueError("names a GPU twice in ids")
+    return Gpus(count, ids=ids, **given)
+
+
+def _volume(text: str) -> Volume:
+    parts = text.split(":")
+    mode = parts.pop() if len(parts) == 3 else "rw"
+    if len(parts) != 2 or mode not in ("ro", "rw") or not all(parts):
+        raise ValueError(f"cannot be {text!r}", "write host-folder:/folder/in/container, with :ro to forbid writing")
+    if not parts[1].startswith("/"):
+        raise ValueError(f"wants a full path inside the container, not {parts[1]!r}", f"did you mean /{parts[1]}?")
+    return Volume(parts[0], parts[1], mode == "ro")
+
+
+def _ready(**given: Any) -> Ready:
+    if len([key for key in given if key != "within"]) > 1:
+        raise ValueError("has more than one way to be ready", "keep one of http, tcp, log")
+    if "log" in given:
+        import re
+
+        try:
+            re.compile(given["log"])
+        except re.error as error:
+            raise ValueError(f"log is not a regular expression: {error}") from None
+    return Ready(**given)
+
+
+def _made(make: Any, **keys: Key) -> Made:
+    return Made(Record(dict, keys), lambda given: make(**given))
+
+
+GPUS = Either(
+    {
+        int: Made(NUMBER_OF_GPUS, lambda count: Gpus(count)),
+        str: Made(Choice(("all", "auto")), _all_gpus),
+        dict: _made(
+            _gpus,
+            count=Key(Either({int: NUMBER_OF_GPUS, str: Choice(("all",))}, "a number, or all"), "how many, per replica"),
+            memory=Key(Size(), "free memory that each GPU must have, as 20GiB"),
+            name=Key(WORD, "a word in the GPU's name or its catalogue id, as rtx-4090"),
+            link=Key(
+                Made(Choice(tuple(kind.lower() for kind in LINK_KINDS)), str.upper),
+                "the worst link allowed between any two of them, as nvlink",
+            ),
+            ids=Key(Array(WORD, 1), "exactly these, by index or UUID"),
+            share=Key(Size(), "memory on a GPU shared with others (not in this version)"),
+        ),
+    },
+    "a number, all, or a mapping of count, memory, name, link, ids",
+)
+
+PARALLEL = Either(
+    {
+        str: Made(Choice(("auto",)), lambda word: Parallel()),
+        dict: Record(
+            Parallel,
+            {
+                "tensor": Key(SIZED, "GPUs that share every layer"),
+                "pipeline": Key(SIZED, "stages of whole layers"),
+                "data": Key(SIZED, "full copies; for training the number of ranks"),
+                "expert": Key(SIZED, "GPUs that share a layer's experts"),
+            },
+        ),
+    },
+    "auto, or a mapping of tensor, pipeline, data, expert",
+)
+
+SECRET = Either(
+    {
+        str: Made(Text(VARIABLE, "the name of an environment variable"), Secret),
+        dict: Record(
+            Secret,
+            {
+                "name": Key(Text(VARIABLE, "the name of an environment variable"), "the variable the job gets", True),
+                "file": Key(WORD, "the file that holds the value"),
+            },
+        ),
+    },
+    "a name, or a mapping of name and file",
+)
+
+READY = _made(
+    _ready,
+    http=Key(Text(r"/\S*", "a path that starts with /"), "ready when a GET of this path answers 200"),
+    tcp=Key(Flag(), "ready when the port takes connections"),
+    log=Key(Text(), "ready when a line of the log matches this regular expression"),
+    within=Key(Duration(), "how long it may take"),
+)
+
+COMMON = {
+    "kind": Key(Choice(KINDS), "what this is", True),
+    "name": Key(NAMED, "what ps, logs and stop call it; the file's name if left out"),
+    "gpus": Key(GPUS, "how many GPUs, or which: 1 if left out, 0 for a task"),
+    "env": Key(Table(Text(empty=True), VARIABLE, "a variable's name"), "environment of the job; text may hold ${jobs.NAME.url}"),
+    "secrets": Key(Array(SECRET), "variables whose values come from the caller or a file, and are never shown"),
+    "volumes": Key(Array(Made(Text(), _volume)), "folders of the host in the container: host:container[:ro]"),
+    "workdir": Key(WORD, "the folder to run in; the spec's folder if left out"),
+    "runtime": Key(Choice(("docker", "process")), "in a container or as a process of the host"),
+    "image": Key(WORD, "another container image than the engine's own"),
+    "python": Key(WORD, "the Python interpreter whose programs are run, for process jobs"),
+    "timeout": Key(Duration(), "stop the job after this long"),
+    "stop_grace": Key(Duration(), "how long the job may take to stop before it is killed"),
+    "ready": Key(READY, "how the job shows that it is ready"),
+    "needs": Key(
+        Table(Choice(("started", "ready", "done")), NAME, "a job's name"),
+        "jobs of this pipeline that must be started, ready or done first",
+    ),
+    "machine": Key(WORD, "the machine that render assumes when it is given none; run ignores it"),
+}
+ENGINE = {
+    "model": Key(WORD, "the model: a repository, or a file or folder"),
+    "quantization": Key(Text(FLAG, "a short word"), "how the weights are quantized, as awq-int4"),
+    "context_length": Key(Integer(1), "tokens of context a request may use"),
+    "script": Key(WORD, "the script that every rank runs, relative to the spec's folder"),
+    "script_args": Key(
+        Either(
+            {dict: Table(Anything(), FLAG, "an option's name"), list: Array(Text(empty=True))},
+            "a mapping of options, or a list of words",
+        ),
+        "what the script is given",
+    ),
+    "command": Key(Array(Text(empty=True), 1), "the program and its arguments, each a word"),
+    "args": Key(Table(Anything(), FLAG, "a flag's name, without dashes"), "the engine's own flags, without dashes"),
+    "parallel": Key(PARALLEL, "the parallel layout: auto, or sizes"),
+    "version": Key(Text(r"[0-9][A-Za-z0-9._+-]*", "a version in quotes, as '0.32.0'"), "the engine's version"),
+}
+SERVER = {
+    "port": Key(Integer(1, 65535), "where it is served; the engine's usual port if left out"),
+    "host": Key(WORD, "the address it is served on: 127.0.0.1 if left out"),
+    "replicas": Key(Integer(1, 256), "how many copies, each with its own GPUs and the next port"),
+}
+
+
+def _engines(kind: str) -> dict[str, Key]:
+    names = tuple(engine.name for engine in ENGINES if kind in engine.kinds)
+    return {"engine": Key(Choice(names), "the program that does the work", True)}
+
+
+def _job(kind: str, /, **given: Any) -> Job:
+    """A job of this kind; the language's own defaults are filled in here."""
+    given.pop("kind", None)
+    given.pop("machine", None)
+    if kind == "task":
+        given = {"engine": "task", "gpus": Gpus(0), **given}
+    return Job(kind=kind, **{"name": "", **given})
+
+
+KEYS: dict[str, dict[str, Key]] = {
+    "inference": COMMON | _engines("inference") | ENGINE | SERVER,
+    "training": COMMON | _engines("training") | ENGINE,
+    "task": COMMON | {"command": ENGINE["command"]._replace(required=True)} | SERVER,
+}
+"""The keys of each kind of job."""
+
+PIPELINE = {key: COMMON[key] for key in ("kind", "name", "machine")}
+"""The keys of a pipeline itself; `jobs` holds the jobs."""
+
+
+def elsewhere(kind: str, keys: dict[str, Key]) -> Callable[[str], str | None]:
+    """The hint for a key that is not one of `keys`: where it belongs instead."""
+
+    def hint(name: str) -> str | None:
+        for key, inner in (("gpus", ("count", "memory", "link", "ids", "share")), ("parallel", tuple(Parallel._fields))):
+            if name in inner and key in keys:
+                return f"put it under {key}: {{{name}: ...}}"
+        for other, known in (*KEYS.items(), ("pipeline", {"jobs": None})):
+            if name in known and other != kind:
+                return f"{name} is a key of kind: {other}"
+        if "args" in keys:
+            return "mgpu's keys are listed by `mgpu schema`; the engine's own flags go under args:"
+        return None
+
+    return hint
+
+
+def record(kind: str) -> Shape:
+    """The shape of one job of this kind."""
+    return Record(partial(_job, kind), KEYS[kind], elsewhere(kind, KEYS[kind]))

@@ -1,0 +1,144 @@
+"""The shapes of single values: text, numbers, choices, sizes, durations. Each reads, and says itself as JSON Schema."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from mgpu.spec.nearest import did_you_mean
+from mgpu.spec.notes import Notes, called, show
+from mgpu.values.document import Written
+from mgpu.values.mark import Path
+
+
+@dataclass(frozen=True)
+class Text:
+    """Text. A number or true is refused with its quoted form, but for integers, whose text is the same everywhere."""
+
+    pattern: str | None = None
+    what: str = "text"
+    empty: bool = False
+    dash: bool = True
+
+    def read(self, value: Any, path: Path, notes: Notes) -> Any:
+        if isinstance(value, int) and not isinstance(value, bool):
+            value = str(value)
+        if isinstance(value, (bool, Written)):
+            text = str(value).lower() if isinstance(value, bool) else value.text
+            return notes.add(f"{called(path)} wants {self.what}, and {text} is not", path, f"write it in quotes: '{text}'")
+        if not isinstance(value, str):
+            return notes.add(f"{called(path)} wants {self.what}, not {show(value)}", path)
+        if not value and not self.empty:
+            return notes.add(f"{called(path)} is empty", path, "give a value or remove the key")
+        if value.startswith("-") and not self.dash:
+            return notes.add(f"{called(path)} must not start with a dash: it would be read as an option", path)
+        if self.pattern and not re.fullmatch(self.pattern, value):
+            return notes.add(f"{called(path)} wants {self.what}, not {show(value)}", path)
+        return value
+
+    def schema(self) -> dict[str, Any]:
+        return {"type": ["string", "integer"]} if not self.pattern else {"type": "string", "pattern": f"^(?:{self.pattern})$"}
+
+
+@dataclass(frozen=True)
+class Integer:
+    """A whole number between `low` and `high`."""
+
+    low: int = 0
+    high: int | None = None
+
+    def read(self, value: Any, path: Path, notes: Notes) -> Any:
+        if isinstance(value, bool) or not isinstance(value, int):
+            return notes.add(f"{called(path)} wants a whole number, not {show(value)}", path, _unquoted(value))
+        if value < self.low or (self.high is not None and value > self.high):
+            span = f"from {self.low} to {self.high}" if self.high is not None else f"of at least {self.low}"
+            return notes.add(f"{called(path)} wants a number {span}, not {show(value)}", path)
+        return value
+
+    def schema(self) -> dict[str, Any]:
+        return {"type": "integer", "minimum": self.low} | ({} if self.high is None else {"maximum": self.high})
+
+
+def _unquoted(value: Any) -> str | None:
+    return f"write it without quotes: {value}" if isinstance(value, str) and re.fullmatch(r"-?\d{1,18}", value) else None
+
+
+@dataclass(frozen=True)
+class Flag:
+    """true or false."""
+
+    def read(self, value: Any, path: Path, notes: Notes) -> Any:
+        if isinstance(value, bool):
+            return value
+        return notes.add(f"{called(path)} wants true or false, not {show(value)}", path)
+
+    def schema(self) -> dict[str, Any]:
+        return {"type": "boolean"}
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One of a few words."""
+
+    words: tuple[str, ...]
+
+    def read(self, value: Any, path: Path, notes: Notes) -> Any:
+        if value in self.words and isinstance(value, str):
+            return value
+        hint = did_you_mean(value, self.words) if isinstance(value, str) else None
+        return notes.add(f"{called(path)} cannot be {show(value)}", path, hint or f"one of: {', '.join(self.words)}")
+
+    def schema(self) -> dict[str, Any]:
+        return {"enum": list(self.words)}
+
+
+UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
+UNITS |= {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
+SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "ms": 0.001}
+SIZE = r"[0-9]+(\.[0-9]+)? ?([KMGT]i?B|B)"
+DURATION = r"([0-9]+(\.[0-9]+)?(ms|s|m|h|d))+"
+
+
+@dataclass(frozen=True)
+class Size:
+    """An amount of memory, as ``20GiB`` or ``24GB``: read into bytes."""
+
+    def read(self, value: Any, path: Path, notes: Notes) -> Any:
+        if isinstance(value, str) and re.fullmatch(SIZE, value):
+            number, unit = re.fullmatch(r"([0-9.]+) ?([A-Za-z]+)", value).groups()  # type: ignore[union-attr]
+            return int(float(number) * UNITS[unit])
+        return notes.add(f"{called(path)} wants an amount of memory, not {show(value)}", path, "write it with its unit: 20GiB")
+
+    def schema(self) -> dict[str, Any]:
+        return {"type": "string", "pattern": f"^{SIZE}$"}
+
+
+@dataclass(frozen=True)
+class Duration:
+    """A length of time, as ``90s``, ``10m`` or ``1h30m``; a bare number is seconds. Read into seconds."""
+
+    def read(self, value: Any, path: Path, notes: Notes) -> Any:
+        if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value < 1e9:
+            return float(value)
+        if isinstance(value, str) and re.fullmatch(DURATION, value) and len(value) < 40:
+            seconds = sum(float(n) * SECONDS[u] for n, _, u in re.findall(r"([0-9]+(\.[0-9]+)?)(ms|[smhd])", value))
+            if 0 < seconds < 1e9:
+                return seconds
+        return notes.add(f"{called(path)} wants a length of time, not {show(value)}", path, "write 90s, 10m or 1h30m")
+
+    def schema(self) -> dict[str, Any]:
+        return {"anyOf": [{"type": "number", "exclusiveMinimum": 0}, {"type": "string", "pattern": f"^{DURATION}$"}]}
+
+
+@dataclass(frozen=True)
+class Anything:
+    """Any plain value: the engine's own flags, whose shapes its flag list knows."""
+
+    def read(self, value: Any, path: Path, notes: Notes) -> Any:
+        if value is None:
+            return notes.add(f"{called(path)} has no value", path, "give one, or true for a flag without one", key=True)
+        return value
+
+    def schema(self) -> dict[str, Any]:
+        return {"type": ["string", "number", "boolean", "array", "object"]}
