@@ -1,0 +1,38 @@
+"""torchrun, the launcher of PyTorch's distributed training. Facts from torch 2.13.0's own parser."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from mgpu.values.engine import Engine, Spelling
+from mgpu.values.plan import Task
+
+
+def variables(task: Task) -> Mapping[str, Any]:
+    """One rank a GPU; without GPUs as many as `parallel.data` says."""
+    return {"ranks": task.layout.data}
+
+
+def environment(task: Task) -> Mapping[str, str]:
+    """A rank's share of the cores; where they are not known, the 1 that torchrun itself sets, without its warning."""
+    return {"OMP_NUM_THREADS": str(max(1, (task.cpus or 1) // task.layout.data))}
+
+
+ENGINE = Engine(
+    name="torchrun",
+    kinds=("training",),
+    version="2.13.0",
+    image="pytorch/pytorch:{version}-cuda13.0-cudnn9-runtime",
+    package="torch",
+    dimensions=("data",),
+    takes=frozenset(("script_args", "args", "parallel", "version", "model")),
+    requires=frozenset(("script",)),
+    owned={"nproc-per-node": "gpus", "standalone": "nothing: mgpu always gives it", "nnodes": "nothing: one machine"},
+    shm=8 * 2**30,
+    cache="/root/.cache/huggingface",
+    stop_grace=30.0,
+    spelling=Spelling(negation=None, equals=True),
+    variables=variables,
+    environment=environment,
+)
