@@ -1,0 +1,60 @@
+"""Which GPUs a job may have at all, and in words why not the others."""
+
+from __future__ import annotations
+
+from mgpu.values.machine import Gpu, Machine
+from mgpu.values.spec import Gpus
+
+GIB = 2**30
+
+
+def unusable(gpu: Gpu, machine: Machine, ignore_foreign: bool = False) -> str | None:
+    """Why no job may have this GPU now, or None. It says the same whatever the job wants."""
+    if gpu.fault:
+        return gpu.fault
+    if gpu.mig:
+        return "is split by MIG, which this version does not place on"
+    if machine.mask is not None and gpu.id not in machine.mask:
+        return "is outside the CUDA_VISIBLE_DEVICES that mgpu was started with"
+    if gpu.holder:
+        return f"is held by {gpu.holder}"
+    foreign = [process for process in gpu.processes if process.run is None]
+    if foreign and not ignore_foreign:
+        first = foreign[0]
+        return f"is in use by {first.name or 'a process'}" + (f" (pid {first.pid})" if first.pid else "")
+    return None
+
+
+def unfit(gpu: Gpu, wanted: Gpus) -> str | None:
+    """Why this GPU is not what the job wants, or None."""
+    if wanted.ids and not names(wanted.ids, gpu):
+        return "is not one of ids"
+    if wanted.name and not is_called(gpu, wanted.name):
+        return f"is a {gpu.name}"
+    if wanted.memory and gpu.free < wanted.memory:
+        return f"has {gpu.free / GIB:.1f} GiB free"
+    return None
+
+
+def names(ids: tuple[str, ...], gpu: Gpu) -> bool:
+    """Whether one of `ids` is this GPU: its index, its UUID, or the beginning of its UUID."""
+    uuid = (gpu.uuid or "").lower()
+    return any(each == str(gpu.index) or (len(each) > 7 and uuid.startswith(each.lower())) for each in ids)
+
+
+def is_called(gpu: Gpu, name: str) -> bool:
+    """Whether `name` is in the GPU's name or in its catalogue id, spaces, hyphens and case aside."""
+    plain = _plain(name)
+    return plain in _plain(gpu.name) or plain in _plain(gpu.product or "")
+
+
+def _plain(text: str) -> str:
+    return text.lower().replace("-", "").replace(" ", "").replace("_", "")
+
+
+def permanent(gpu: Gpu, machine: Machine, wanted: Gpus) -> str | None:
+    """Why this GPU will not do however long one waits, or None."""
+    busy = unusable(gpu, machine)
+    lasting = gpu.fault or gpu.mig or (machine.mask is not None and gpu.id not in machine.mask)
+    too_small = f"has {gpu.memory / GIB:.1f} GiB" if wanted.memory and gpu.memory < wanted.memory else None
+    return (busy if lasting else None) or unfit(gpu, wanted._replace(memory=None)) or too_small

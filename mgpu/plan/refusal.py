@@ -1,0 +1,44 @@
+"""Why there is no room, in words: how many GPUs each task wants, how many it could have, and what keeps the others."""
+
+from __future__ import annotations
+
+from mgpu.errors import NoRoom
+from mgpu.plan.choose import Wish
+from mgpu.plan.fitness import unusable
+from mgpu.plan.links import UNKNOWN, words
+from mgpu.values.machine import Machine
+
+
+def refusal(wishes: list[Wish], machine: Machine, ignore_foreign: bool, ever: bool) -> NoRoom:
+    """The NoRoom that says what is missing."""
+    asking = [wish for wish in wishes if wish.count]
+    short = next((wish for wish in asking if len(wish.allowed) < wish.count), None)
+    total = len(machine.gpus)
+    if not total:
+        first = max(asking, key=lambda wish: wish.count)
+        hint = machine.notes[0] if machine.notes else "name a machine that has them: --machine 2xrtx-4090"
+        return NoRoom(f"{first.task} needs {_gpus(first.count)}, and this machine has none", hint, ever=False)
+    busy = [(gpu, why) for gpu in machine.gpus if (why := unusable(gpu, machine, ignore_foreign))]
+    lines = [f"GPU {gpu.index} {why}" for gpu, why in busy]
+    if short:
+        message = f"{short.task} needs {_gpus(short.count)} and {_could(len(short.allowed))}, of {total} on {machine.name}"
+        fit = {gpu.index for gpu in short.allowed} | {gpu.index for gpu, _ in busy}
+        lines += [f"GPU {gpu.index} is not what {short.task} asks for" for gpu in machine.gpus if gpu.index not in fit]
+    elif any(wish.rank < UNKNOWN for wish in asking):
+        wish = next(wish for wish in asking if wish.rank < UNKNOWN)
+        message = f"{wish.task} needs {_gpus(wish.count)} joined by {words(wish.rank)}, and no such set is free"
+    else:
+        parts = ", ".join(f"{wish.task} {wish.count}" for wish in asking)
+        message = f"these need GPUs at the same time: {parts}; {total - len(busy)} of {total} are free"
+    foreign = not ignore_foreign and any(process.run is None for gpu in machine.gpus for process in gpu.processes)
+    hint = "wait for them with --wait" if ever else "ask for fewer, or for a larger machine"
+    hint += "; use GPUs with foreign processes all the same with --ignore-foreign" if foreign else ""
+    return NoRoom("\n  ".join([message, *lines]), hint, ever)
+
+
+def _gpus(count: int) -> str:
+    return f"{count} GPU{'s' if count != 1 else ''}"
+
+
+def _could(count: int) -> str:
+    return "can have none" if count == 0 else f"can have {count}"
