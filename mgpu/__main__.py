@@ -1,0 +1,5 @@
+"""``python -m mgpu``."""
+
+from mgpu.cli import entry
+
+entry()

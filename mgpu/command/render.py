@@ -1,0 +1,145 @@
+"""Plan in, Commands out: for every task the words, the environment, the box and the probe, to the letter."""
+
+from __future__ import annotations
+
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from mgpu.command.options import options
+from mgpu.command.words import words
+from mgpu.engines import engine_named
+from mgpu.values.command import Command, Container, Probe, Stop
+from mgpu.values.engine import Engine, Spelling, given_probe
+from mgpu.values.machine import FOLDER, HOME, Machine
+from mgpu.values.plan import Plan, Task
+from mgpu.values.spec import Volume
+
+WORKSPACE = "/workspace"
+"""Where the spec's folder is mounted in a container."""
+
+UNSET = ("CUDA_VISIBLE_DEVICES", "RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_*", "PET_*")
+"""What a job must not inherit: another job's GPUs and ranks (PET_* are torchrun's own flags as variables)."""
+
+SCRIPT = Spelling(negation=None, equals=True)
+"""Scripts parse with argparse, and a flag that is false is one that is not given."""
+
+
+def render(plan: Plan, templates: Path | None = None) -> tuple[Command, ...]:
+    """The Commands of `plan`, in the order of starting. Raises HostError where a template of one's own fails."""
+    return tuple(_command(task, plan, templates) for task in plan.tasks)
+
+
+def _command(task: Task, plan: Plan, templates: Path | None) -> Command:
+    job, engine, machine = task.job, engine_named(task.job.engine), plan.machine
+    lines = words(engine.name, _values(task, engine), templates)
+    boxed = task.runtime == "docker"
+    if boxed:
+        lines = _without_entrypoint(lines, engine, job.image)
+    elif job.python:
+        lines[0][0] = _beside(job.python, lines[0][0])
+    return Command(
+        task=task.name,
+        argv=tuple(word for line in lines for word in line),
+        lines=tuple(len(line) for line in lines),
+        env=tuple(sorted(_environment(task, engine).items())),
+        secrets=job.secrets,
+        unset=() if boxed else UNSET,
+        cwd=_under(machine.folder or FOLDER, job.workdir),
+        container=_container(task, engine, plan) if boxed else None,
+        probe=_probe(task, engine),
+        stop=Stop(engine.stop_signal, job.stop_grace or engine.stop_grace),
+        timeout=job.timeout,
+        needs=task.needs,
+        serves=job.serves,
+        gpus=tuple(gpu.id for gpu in task.gpus),
+        port=task.port,
+    )
+
+
+def _values(task: Task, engine: Engine) -> dict[str, Any]:
+    """What a template can print."""
+    job = task.job
+    given = {
+        "model": job.model,
+        "quantization": job.quantization,
+        "context_length": job.context_length,
+        "listen": "0.0.0.0" if task.runtime == "docker" else job.host,
+        "port": task.port,
+        "layout": task.layout,
+        "gpus": task.gpu_count,
+        "args": options(job.args, engine.spelling),
+        "script": job.script,
+        "script_args": options(job.script_args, SCRIPT),
+        "command": job.command,
+    }
+    return {**given, **engine.variables(task)}
+
+
+def _without_entrypoint(lines: list[list[str]], engine: Engine, image: str | None) -> list[list[str]]:
+    """The lines without the leading words that the engine's own image supplies; a foreign image gets them all."""
+    count = len(engine.entrypoint)
+    if image or tuple(lines[0][:count]) != engine.entrypoint:
+        return lines
+    return [line for line in (lines[0][count:], *lines[1:]) if line]
+
+
+def _beside(python: str, program: str) -> str:
+    """The program of the environment that the interpreter belongs to; a path stays what it is."""
+    if program in ("python", "python3"):
+        return python
+    return program if "/" in program else str(PurePosixPath(python).parent / program)
+
+
+def _environment(task: Task, engine: Engine) -> dict[str, str]:
+    own = {"PYTHONUNBUFFERED": "1", **engine.environment(task)}
+    if task.runtime == "process":
+        own |= {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": _visible(task, engine)}
+    return own | dict(task.job.env)
+
+
+def _visible(task: Task, engine: Engine) -> str:
+    """The job's GPUs as its engine wants them named; nothing at all for a job without GPUs."""
+    uuids = [gpu.uuid for gpu in task.gpus if gpu.uuid]
+    if len(uuids) == len(task.gpus) and engine.names_gpus(task.version) == "uuid":
+        return ",".join(uuids)
+    return ",".join(str(gpu.index) for gpu in task.gpus)
+
+
+def _probe(task: Task, engine: Engine) -> Probe | None:
+    """The spec's own probe, else the engine's; the spec's deadline counts for either."""
+    probe = given_probe(task) or engine.probe(task)
+    return probe._replace(within=task.job.ready.within) if probe and task.job.ready.within else probe
+
+
+def _container(task: Task, engine: Engine, plan: Plan) -> Container:
+    job, machine = task.job, plan.machine
+    image = job.image or (engine.image or "").format(version=task.version)
+    cache = (Volume(f"{machine.home or HOME}/.cache/huggingface", engine.cache),) if engine.cache else ()
+    folder = Volume(machine.folder or FOLDER, WORKSPACE)
+    volumes = tuple(volume._replace(source=_resolved(volume.source, machine)) for volume in job.volumes)
+    alone = len(plan.tasks) == 1
+    return Container(
+        image=image,
+        name=f"mgpu-{plan.name}" if alone else f"mgpu-{plan.name}-{task.name}",
+        gpus=tuple(gpu.id for gpu in task.gpus),
+        cdi=bool(machine.docker and machine.docker.cdi),
+        publish=((job.host, task.port, task.port),) if task.port else (),
+        volumes=(*cache, folder, *volumes),
+        shm=engine.shm,
+        workdir=_under(WORKSPACE, job.workdir),
+    )
+
+
+def _resolved(source: str, machine: Machine) -> str:
+    """A host path with ``~`` and relative parts made whole."""
+    if source == "~" or source.startswith("~/"):
+        return (machine.home or HOME) + source[1:]
+    return source if source.startswith("/") else _under(machine.folder or FOLDER, source)
+
+
+def _under(folder: str, inner: str | None) -> str:
+    if not inner:
+        return folder
+    return inner if inner.startswith("/") else str(PurePosixPath(folder) / inner)
+
+

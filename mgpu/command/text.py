@@ -1,0 +1,90 @@
+"""Plan and Commands in, the text that a person reads and pastes out: the very words that a runner carries out."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+
+from mgpu.command.docker import docker_lines
+from mgpu.values.command import Command
+from mgpu.values.machine import FOLDER, HOME
+from mgpu.values.plan import Plan, Task
+
+GIB = 2**30
+
+
+def script(plan: Plan, commands: tuple[Command, ...]) -> str:
+    """The plan as comments, and every command as shell text. Several tasks stand in parentheses, servers in the background."""
+    blocks = [f"# {line}" for line in described(plan)]
+    for task, command in zip(plan.tasks, commands, strict=True):
+        text = shell(command, plan)
+        if len(commands) > 1:
+            text = f"(\n{text}\n)" + (" &" if command.serves else "")
+        blocks += ["", *(f"# {line}" for line in because(task)), text]
+    return "\n".join(blocks) + "\n"
+
+
+def described(plan: Plan) -> list[str]:
+    """The plan in lines: the machine, then every task with what it was given."""
+    lines = [f"{plan.name} on {plan.machine.name}"]
+    width = max(len(task.name) for task in plan.tasks)
+    return lines + [f"  {task.name:<{width}}  {', '.join(_given(task))}" for task in plan.tasks]
+
+
+def _given(task: Task) -> Iterator[str]:
+    version = f" {task.version}" if task.version else ""
+    yield f"{task.job.engine}{version} ({task.runtime})"
+    if task.gpus:
+        yield f"GPU{'s' if len(task.gpus) > 1 else ''} {','.join(str(gpu.index) for gpu in task.gpus)}"
+    elif task.gpu_count:
+        yield f"{task.gpu_count} GPUs, placed by the scheduler"
+    else:
+        yield "no GPU"
+    if task.port:
+        yield f"{task.job.host}:{task.port}"
+    if task.needs:
+        yield "after " + " and ".join(f"{name} is {state}" for name, state in task.needs.items())
+
+
+def because(task: Task) -> list[str]:
+    """The task's name and the reasons for what it was given."""
+    return [task.name, *(f"  {reason}" for reason in task.because)]
+
+
+def shell(command: Command, plan: Plan) -> str:
+    """One command as shell text: the environment as exports, or within a `docker run` line."""
+    lines = _lines(command)
+    if command.container:
+        return _joined([*docker_lines(command, command.container), *lines])
+    exports = [f"export {name}={quote(value)}" for name, value in command.env]
+    exports += [f': "${{{secret.name}:?is a secret of this job}}"; export {secret.name}' for secret in command.secrets]
+    folder = [f"cd {quote(command.cwd)}"] if command.cwd != (plan.machine.folder or FOLDER) else []
+    return "\n".join([*folder, *exports, _joined(lines)])
+
+
+def _lines(command: Command) -> list[list[str]]:
+    lines, rest = [], list(command.argv)
+    for count in command.lines:
+        lines.append(rest[:count])
+        rest = rest[count:]
+    return lines
+
+
+def _joined(lines: list[list[str]]) -> str:
+    return " \\\n    ".join(" ".join(quote(word) for word in line) for line in lines)
+
+
+def quote(word: str) -> str:
+    """A word quoted for a shell, but for the home and the folder of an unknown machine: those the shell fills in."""
+    for mark, variable in ((HOME, '"$HOME"'), (FOLDER, '"$PWD"')):
+        if word.startswith(mark):
+            rest = word[len(mark) :]
+            return variable + (shlex.quote(rest) if rest else "")
+        if mark in word:
+            return quote(word.split(mark, 1)[0]) + quote(mark + word.split(mark, 1)[1])
+    return shlex.quote(word)
+
+
+def named(word: str) -> str:
+    """A word for JSON: the home and the folder of an unknown machine by the names of their variables."""
+    return word.replace(HOME, "$HOME").replace(FOLDER, "$PWD")
