@@ -1,0 +1,65 @@
+"""Check specs, and say what is wrong with line and column."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import TYPE_CHECKING
+
+from mgpu.cli import show, source
+from mgpu.errors import SpecError
+
+if TYPE_CHECKING:
+    from mgpu.values.spec import Spec
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    source.add_files(parser)
+    parser.add_argument("--format", choices=("text", "json", "github"), default="text", help="how problems are printed")
+    parser.add_argument("--json", dest="format", action="store_const", const="json", help="the same as --format json")
+    parser.add_argument("--resolved", action="store_true", help="print the spec that results from --set")
+
+
+def main(options: argparse.Namespace) -> int:
+    errors: list[SpecError] = []
+    paths = source.files(options.files)
+    for path in paths:
+        try:
+            spec = source.spec(path, options.sets)
+        except SpecError as error:
+            errors.append(error)
+        else:
+            if options.resolved:
+                print(resolved(spec), end="")
+    report(errors, len(paths), options)
+    return 1 if errors else 0
+
+
+def report(errors: list[SpecError], count: int, options: argparse.Namespace) -> None:
+    """Print the problems in the format asked for, and the sum of them on stderr."""
+    if options.format == "json":
+        import json
+
+        print(json.dumps({"version": 1, "specs": count, "problems": sum(map(show.problem_data, errors), [])}, indent=2))
+    elif errors:
+        print("\n".join(show.annotations(e) if options.format == "github" else show.spec_error(e, sys.stdout) for e in errors))
+    if errors:
+        problems = sum(len(error.problems) for error in errors)
+        print(f"{problems} problem{'s' * (problems > 1)} in {len(errors)} of {count} specs", file=sys.stderr)
+    elif not options.resolved:
+        print(f"{count} spec{'s' * (count > 1)}: good", file=sys.stderr)
+
+
+def resolved(spec: Spec) -> str:
+    """The spec as YAML, after --set."""
+    import io
+
+    from ruamel.yaml import YAML
+
+    from mgpu.values.document import Written
+
+    yaml = YAML()
+    yaml.representer.add_representer(Written, lambda dumper, n: dumper.represent_scalar("tag:yaml.org,2002:float", n.text))
+    out = io.StringIO()
+    yaml.dump(spec.document.data, out)
+    return out.getvalue()
