@@ -41,9 +41,7 @@ def compile(text: str, machine: Machine, name: str = "spec.yaml", templates: Pat
     return compile_spec(check(read(name, text)), machine, templates)
 
 
-def compile_spec(
-    spec: Spec, machine: Machine, templates: Path | None = None, ignore_foreign: bool = False
-) -> Compiled:
+def compile_spec(spec: Spec, machine: Machine, templates: Path | None = None, ignore_foreign: bool = False) -> Compiled:
     """The second half of `compile`, for a spec that is checked already and a machine that may have changed since."""
     from mgpu.command import render
     from mgpu.plan import place

@@ -14,7 +14,6 @@ class Problem(NamedTuple):
     path: Path = ()
     mark: Mark | None = None
     hint: str | None = None
-    warning: bool = False
 
 
 class MgpuError(Exception):

@@ -38,7 +38,7 @@ def main(argv: Sequence[str]) -> int:
     except BrokenPipeError:
         _forget_stdout()
         return 141
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - the one place where a bug becomes a message
         return show.crashed(error, argv)
 
 
@@ -46,7 +46,9 @@ def _called(argv: Sequence[str]) -> int:
     import argparse
 
     verb = next((word for word in argv if not word.startswith("-")), None)
-    parser = argparse.ArgumentParser(prog="mgpu", description="Compile job specs into multi-GPU commands, and run them.")
+    parser = argparse.ArgumentParser(
+        prog="mgpu", description="Compile job specs into multi-GPU commands, and run them."
+    )
     parser.add_argument("--version", action="version", version=_version())
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
     for name, summary in VERBS.items():

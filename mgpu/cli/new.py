@@ -18,7 +18,9 @@ SCHEMA = "mgpu.schema.json"
 
 def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", nargs="?", metavar="NAME", help="a spec of the catalogue; without it they are listed")
-    parser.add_argument("file", nargs="?", type=Path, metavar="FILE", help="where to write it; NAME.mgpu.yaml if left out")
+    parser.add_argument(
+        "file", nargs="?", type=Path, metavar="FILE", help="where to write it; NAME.mgpu.yaml if left out"
+    )
     parser.add_argument("--force", action="store_true", help="write over a file that is there")
 
 

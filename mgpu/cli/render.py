@@ -30,14 +30,15 @@ def main(options: argparse.Namespace) -> int:
         raise UsageError(f"--templates {options.templates} is not a folder")
     worst = 0
     texts: dict[str, str] = {}
+    ending = ".json" if options.json else ".sh"
     for path in source.files(options.files):
         try:
-            texts[_name(path, options.files)] = _rendered(path, options)
+            texts[_name(path, options.files) + ending] = _rendered(path, options)
         except (SpecError, NoRoom) as error:
             show.failed(_named(error, path))
             worst = 1
     if options.out:
-        return max(worst, _compared(texts, options.out) if options.check else _written(texts, options.out))
+        return max(worst, _compared(texts, options.out, ending) if options.check else _written(texts, options.out))
     print("\n".join(texts.values()), end="")
     return worst
 
@@ -45,6 +46,7 @@ def main(options: argparse.Namespace) -> int:
 def compiled(path: Path, options: argparse.Namespace) -> Compiled:
     """The spec in the file, compiled for the machine that the options or the spec name, else for this host."""
     spec = source.spec(path, options.sets)
+    show.warn(spec)
     return compile_spec(spec, source.machine(path, spec, options.machine), options.templates)
 
 
@@ -67,10 +69,10 @@ def _named(error: MgpuError, path: Path) -> MgpuError:
 
 
 def _name(path: Path, given: list[str]) -> str:
-    """The rendering's file below --out: the spec's own path from the folder it was found in."""
+    """The rendering's file below --out, less its ending: the spec's own path from the folder it was found in."""
     root = next((folder for folder in given if os.path.isdir(folder) and path.is_relative_to(folder)), None)
     inner = path.relative_to(root) if root else Path(path.name)
-    return str(inner).removesuffix(".yaml").removesuffix(".mgpu") + ".sh"
+    return str(inner).removesuffix(".yaml").removesuffix(".mgpu")
 
 
 def _written(texts: dict[str, str], out: Path) -> int:
@@ -81,14 +83,19 @@ def _written(texts: dict[str, str], out: Path) -> int:
     return 0
 
 
-def _compared(texts: dict[str, str], out: Path) -> int:
+def _compared(texts: dict[str, str], out: Path, ending: str) -> int:
     """Print how the folder differs from the renderings; 1 where it does."""
     differences = [line for name, text in texts.items() for line in _difference(name, text, out)]
-    left = sorted(str(file.relative_to(out)) for file in out.rglob("*.sh") if str(file.relative_to(out)) not in texts)
+    left = sorted(
+        str(file.relative_to(out)) for file in out.rglob(f"*{ending}") if str(file.relative_to(out)) not in texts
+    )
     differences += [f"{out / name}: no spec renders to this file any more" for name in left]
     if differences:
         print("\n".join(differences))
-        print(f"the renderings in {out} differ\n  hint: mgpu render ... --out {out}, and look at the diff", file=sys.stderr)
+        print(
+            f"the renderings in {out} differ\n  hint: mgpu render ... --out {out}, and look at the diff",
+            file=sys.stderr,
+        )
     return 1 if differences else 0
 
 

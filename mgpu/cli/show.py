@@ -9,6 +9,7 @@ from typing import Any, TextIO
 
 from mgpu.errors import MgpuError, Problem, SpecError
 from mgpu.values.mark import Mark
+from mgpu.values.spec import Spec
 
 WIDTH = 160
 """A source line longer than this is shown around its mark only."""
@@ -41,6 +42,14 @@ def spec_error(error: SpecError, stream: TextIO) -> str:
     """Every problem of a document as ``file:line:column: message``, its source line, a caret, and the hint."""
     bold, plain = ("\033[1m", "\033[0m") if colour(stream) else ("", "")
     return "\n".join(_problem(error, problem, bold, plain) for problem in error.problems)
+
+
+def warn(spec: Spec) -> None:
+    """Print the warnings about a spec on stderr, in the form of errors."""
+    if spec.warnings:
+        document = spec.document
+        problems = [problem._replace(message=f"warning: {problem.message}") for problem in spec.warnings]
+        print(spec_error(document.error(*problems), sys.stderr), file=sys.stderr)
 
 
 def _problem(error: SpecError, problem: Problem, bold: str, plain: str) -> str:
@@ -81,7 +90,7 @@ def problem_data(error: SpecError) -> list[dict[str, Any]]:
     ]
 
 
-def annotations(error: SpecError) -> str:
+def github(error: SpecError) -> str:
     """The problems as GitHub's workflow commands, one a line."""
     rows = problem_data(error)
     return "\n".join(

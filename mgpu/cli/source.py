@@ -39,7 +39,7 @@ def _files(path: Path) -> Iterator[Path]:
 
 
 def spec(path: Path, sets: Sequence[str] = ()) -> Spec:
-    """The checked Spec in the file, or on standard input for ``-``. Raises SpecError, or UsageError for an unreadable file."""
+    """The checked Spec in the file (``-``: standard input). Raises SpecError, or UsageError for an unreadable file."""
     from mgpu.spec.check import check
     from mgpu.spec.document import read
     from mgpu.spec.override import override
@@ -69,17 +69,26 @@ def machine(path: Path, wanted: Spec, given: str | None) -> Machine:
 
 def add_files(parser: argparse.ArgumentParser) -> None:
     """The arguments of every verb that reads specs."""
-    parser.add_argument("files", nargs="+", metavar="SPEC", help=f"a spec, or a folder of *{ENDING}; - is standard input")
+    parser.add_argument(
+        "files", nargs="+", metavar="SPEC", help=f"a spec, or a folder of *{ENDING}; - is standard input"
+    )
     add_sets(parser)
 
 
 def add_sets(parser: argparse.ArgumentParser) -> None:
     """--set."""
     parser.add_argument(
-        "--set", dest="sets", action="append", default=[], metavar="PATH=VALUE", help="change a value: gpus=2, jobs.llm.port=8001"
+        "--set",
+        dest="sets",
+        action="append",
+        default=[],
+        metavar="PATH=VALUE",
+        help="change a value: gpus=2, jobs.llm.port=8001",
     )
 
 
 def add_machine(parser: argparse.ArgumentParser) -> None:
     """--machine."""
-    parser.add_argument("--machine", metavar="MACHINE", help="a machine file, or a shorthand as 2xrtx-4090, in place of this host")
+    parser.add_argument(
+        "--machine", metavar="MACHINE", help="a machine file, or a shorthand as 2xrtx-4090, in place of this host"
+    )

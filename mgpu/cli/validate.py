@@ -29,6 +29,7 @@ def main(options: argparse.Namespace) -> int:
         except SpecError as error:
             errors.append(error)
         else:
+            show.warn(spec)
             if options.resolved:
                 print(resolved(spec), end="")
     report(errors, len(paths), options)
@@ -40,9 +41,20 @@ def report(errors: list[SpecError], count: int, options: argparse.Namespace) -> 
     if options.format == "json":
         import json
 
-        print(json.dumps({"version": 1, "specs": count, "problems": sum(map(show.problem_data, errors), [])}, indent=2))
+        print(
+            json.dumps(
+                {
+                    "version": 1,
+                    "specs": count,
+                    "problems": [row for error in errors for row in show.problem_data(error)],
+                },
+                indent=2,
+            )
+        )
     elif errors:
-        print("\n".join(show.annotations(e) if options.format == "github" else show.spec_error(e, sys.stdout) for e in errors))
+        print(
+            "\n".join(show.github(e) if options.format == "github" else show.spec_error(e, sys.stdout) for e in errors)
+        )
     if errors:
         problems = sum(len(error.problems) for error in errors)
         print(f"{problems} problem{'s' * (problems > 1)} in {len(errors)} of {count} specs", file=sys.stderr)
@@ -59,7 +71,9 @@ def resolved(spec: Spec) -> str:
     from mgpu.values.document import Written
 
     yaml = YAML()
-    yaml.representer.add_representer(Written, lambda dumper, n: dumper.represent_scalar("tag:yaml.org,2002:float", n.text))
+    yaml.representer.add_representer(
+        Written, lambda dumper, n: dumper.represent_scalar("tag:yaml.org,2002:float", n.text)
+    )
     out = io.StringIO()
     yaml.dump(spec.document.data, out)
     return out.getvalue()

@@ -20,7 +20,7 @@ def docker_lines(command: Command, box: Container) -> list[list[str]]:
 
 
 def _gpus(box: Container) -> list[list[str]]:
-    """Exactly these GPUs. The inner quotes are part of the value: Docker reads it as CSV, where a comma parts fields."""
+    """Exactly these GPUs. The inner quotes are part of the value: Docker reads it as CSV, and a comma parts fields."""
     if not box.gpus:
         return []
     if box.cdi:

@@ -141,5 +141,3 @@ def _under(folder: str, inner: str | None) -> str:
     if not inner:
         return folder
     return inner if inner.startswith("/") else str(PurePosixPath(folder) / inner)
-
-

@@ -14,7 +14,7 @@ GIB = 2**30
 
 
 def script(plan: Plan, commands: tuple[Command, ...]) -> str:
-    """The plan as comments, and every command as shell text. Several tasks stand in parentheses, servers in the background."""
+    """The plan as comments, and every command as shell text: of several, each in parentheses, servers behind `&`."""
     blocks = [f"# {line}" for line in described(plan)]
     for task, command in zip(plan.tasks, commands, strict=True):
         text = shell(command, plan)

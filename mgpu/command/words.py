@@ -36,7 +36,9 @@ def words(template: str, values: Mapping[str, Any], templates: Path | None = Non
         text = environment(source).get_template(f"{template}.sh.j2").render(values)
         lines = [shlex.split(line) for line in text.split("\n")]
     except (TemplateError, ValueError) as error:
-        raise HostError(f"the template {template}.sh.j2 in {source} fails: {error}", "mend it, or leave out --templates") from error
+        raise HostError(
+            f"the template {template}.sh.j2 in {source} fails: {error}", "mend it, or leave out --templates"
+        ) from error
     return [[word.replace(NEWLINE, "\n") for word in line] for line in lines if line]
 
 

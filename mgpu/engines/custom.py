@@ -1,4 +1,4 @@
-"""Any program at all as a server or a training job, so that nobody waits for a release: an argv, and an image if boxed."""
+"""Any program at all as a server or a training job, so that nobody waits for a release."""
 
 from __future__ import annotations
 
@@ -7,7 +7,5 @@ from mgpu.values.engine import Engine
 ENGINE = Engine(
     name="custom",
     kinds=("inference", "training"),
-    takes=frozenset(("model", "parallel", "version")),
     requires=frozenset(("command",)),
-    dimensions=("tensor", "pipeline", "data", "expert"),
 )

@@ -1,4 +1,4 @@
-"""llama.cpp's llama-server. Facts read from ggml-org/llama.cpp commit 0c1e57098, and from running build 10875's parser."""
+"""llama.cpp's llama-server. Facts read from ggml-org/llama.cpp at commit 0c1e57098 (autumn 2026)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ def probe(task: Task) -> Probe:
 def variables(task: Task) -> Mapping[str, Any]:
     """A model that ends in .gguf is a file; anything else is a repository, which llama-server fetches itself."""
     model = task.job.model or ""
-    return {"file": model if model.endswith(".gguf") else None, "repository": None if model.endswith(".gguf") else model}
+    return {
+        "file": model if model.endswith(".gguf") else None,
+        "repository": None if model.endswith(".gguf") else model,
+    }
 
 
 ENGINE = Engine(

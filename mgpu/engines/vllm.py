@@ -1,7 +1,7 @@
 """vLLM's OpenAI server. Facts read from vLLM 0.33.0 and its history (vllm-project/vllm), and run on 0.32.0.
 
-The spec's `quantization` is not rendered: a quantized checkpoint says its own method, and naming awq or gptq would force
-the slower kernel (vLLM then does not convert to Marlin). To quantize while loading, say `args: {quantization: fp8}`.
+The spec's `quantization` is not rendered: a quantized checkpoint says its own method, and naming awq or gptq
+would force the slower kernel (vLLM then does not convert to Marlin). To quantize while loading, say `args: {quantization: fp8}`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,11 @@ def names_gpus(version: str | None) -> Literal["uuid", "index"]:
 def check(job: Job) -> Iterable[Complaint]:
     """vLLM shares every layer evenly: there is no expert size of its own, and no GGUF (out of core since 0.24)."""
     if job.parallel.expert is not None:
-        yield Complaint("vLLM's expert parallel size is tensor x data", ("parallel", "expert"), "args: {enable-expert-parallel: true}")
+        yield Complaint(
+            "vLLM's expert parallel size is tensor x data",
+            ("parallel", "expert"),
+            "args: {enable-expert-parallel: true}",
+        )
     if job.model and job.model.endswith(".gguf"):
         yield Complaint("vLLM does not read GGUF files", ("model",), "engine: llamacpp")
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import combinations
 from math import comb
-from typing import NamedTuple
 
 from mgpu.plan.links import UNKNOWN, Links
 from mgpu.values.machine import Gpu
@@ -19,7 +19,8 @@ STEPS = 20_000
 """How many sets are tried in all before the search gives up."""
 
 
-class Wish(NamedTuple):
+@dataclass(frozen=True)
+class Wish:
     """What one task wants: `count` of the `allowed` GPUs (by bus id), joined at least by `rank`; `apart` are the
     tasks that run at the same time."""
 

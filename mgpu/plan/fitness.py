@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from mgpu.values.machine import Gpu, Machine
 from mgpu.values.spec import Gpus
 
@@ -57,4 +59,4 @@ def permanent(gpu: Gpu, machine: Machine, wanted: Gpus) -> str | None:
     busy = unusable(gpu, machine)
     lasting = gpu.fault or gpu.mig or (machine.mask is not None and gpu.id not in machine.mask)
     too_small = f"has {gpu.memory / GIB:.1f} GiB" if wanted.memory and gpu.memory < wanted.memory else None
-    return (busy if lasting else None) or unfit(gpu, wanted._replace(memory=None)) or too_small
+    return (busy if lasting else None) or unfit(gpu, replace(wanted, memory=None)) or too_small

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from mgpu.errors import SpecError
 from mgpu.values.engine import Engine
 from mgpu.values.plan import Layout
 from mgpu.values.spec import Job, Spec
 
 
 def laid_out(spec: Spec, job: Job, engine: Engine, count: int) -> tuple[Layout, str | None]:
-    """The layout of `job` on `count` GPUs and the reason for it. Raises SpecError where the sizes do not multiply to it.
+    """The layout of `job` on `count` GPUs and the reason for it. Raises SpecError where sizes and GPUs disagree.
 
     A dimension that nobody chose is 1, but the first free one that the engine has: it takes the GPUs that are left
     (tensor for vLLM, whole layers for llama.cpp, data for a training launcher).
@@ -29,7 +28,7 @@ def laid_out(spec: Spec, job: Job, engine: Engine, count: int) -> tuple[Layout, 
     if free and count and count % product == 0:
         sizes[free] = count // product
         product = count
-    if count and engine.dimensions and product != count and engine.name != "custom":
+    if count and engine.dimensions and product != count:
         words = " x ".join(f"{name} {sizes.get(name, 1)}" for name in engine.dimensions)
         problem = f"a layout of {words} is {product}, and the job has {count} GPU{'s' if count > 1 else ''}"
         raise spec.document.error(spec.document.problem(problem, (*job.path, "parallel"), f"gpus: {product}"))

@@ -1,4 +1,4 @@
-"""Spec and Machine in, Plan out. Every task gets its GPUs, ports, layout and runtime, or NoRoom says what is missing."""
+"""Spec and Machine in, Plan out. Every task gets its GPUs, port, layout and runtime; or NoRoom says what is missing."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Copy(NamedTuple):
 
 
 def place(spec: Spec, machine: Machine, ignore_foreign: bool = False) -> Plan:
-    """The Plan of `spec` on `machine`. Raises NoRoom where a task cannot be placed, and SpecError where the layout is wrong."""
+    """The Plan of `spec` on `machine`. Raises NoRoom where a task has no place, SpecError for a wrong layout."""
     copies = [copy for job in spec.jobs for copy in _copies(job)]
     links = Links(machine)
     wishes = {copy.name: _wish(copy, copies, machine, ignore_foreign) for copy in copies}
@@ -76,7 +76,8 @@ def _ever(copies: list[Copy], machine: Machine, links: Links) -> bool:
     """Whether the tasks could be placed once everything on the machine that can become free is free."""
     gpus = _by_bus(machine)
     hopes = [
-        _wished(copy, copies, tuple(gpu for gpu in gpus if not permanent(gpu, machine, copy.job.gpus))) for copy in copies
+        _wished(copy, copies, tuple(gpu for gpu in gpus if not permanent(gpu, machine, copy.job.gpus)))
+        for copy in copies
     ]
     return choose(hopes, links) is not None
 
@@ -85,12 +86,13 @@ def free_ports(copies: list[Copy], machine: Machine) -> None:
     """Raise NoRoom for the first port that something else listens on."""
     for copy in copies:
         port = _port(copy)
-        if port in machine.ports:
+        if port and port in machine.ports:
             raise NoRoom(f"port {port} of {copy.name} is in use on this machine", f"port: {_next(port, machine)}")
 
 
 def _next(port: int, machine: Machine) -> int:
-    return next(other for other in (*range(port + 1, 65536), *range(1024, port)) if other not in machine.ports)
+    """The next port that is free; `port` itself where every one is taken."""
+    return next((other for other in (*range(port + 1, 65536), *range(1024, port)) if other not in machine.ports), port)
 
 
 def _port(copy: Copy) -> int | None:
@@ -102,7 +104,9 @@ def _task(spec: Spec, copy: Copy, copies: list[Copy], gpus: Chosen, machine: Mac
     job, engine = copy.job, engine_named(copy.job.engine)
     layout, why = laid_out(spec, job, engine, len(gpus))
     runtime, because = _runtime(job, machine)
-    version = job.version or (machine.installed(engine.package or "") if runtime == "process" else None) or engine.version
+    version = (
+        job.version or (machine.installed(engine.package or "") if runtime == "process" else None) or engine.version
+    )
     needs = {other.name: state for other in copies for name, state in job.needs.items() if other.job.name == name}
     reasons = (_because(job, gpus, machine, links), why, because)
     return Task(

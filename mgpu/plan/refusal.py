@@ -21,7 +21,9 @@ def refusal(wishes: list[Wish], machine: Machine, ignore_foreign: bool, ever: bo
     busy = [(gpu, why) for gpu in machine.gpus if (why := unusable(gpu, machine, ignore_foreign))]
     lines = [f"GPU {gpu.index} {why}" for gpu, why in busy]
     if short:
-        message = f"{short.task} needs {_gpus(short.count)} and {_could(len(short.allowed))}, of {total} on {machine.name}"
+        message = (
+            f"{short.task} needs {_gpus(short.count)} and {_could(len(short.allowed))}, of {total} on {machine.name}"
+        )
         fit = {gpu.index for gpu in short.allowed} | {gpu.index for gpu, _ in busy}
         lines += [f"GPU {gpu.index} is not what {short.task} asks for" for gpu in machine.gpus if gpu.index not in fit]
     elif any(wish.rank < UNKNOWN for wish in asking):

@@ -56,7 +56,9 @@ def _counts(job: Job, notes: Notes) -> None:
     count = job.gpus.count
     if count and sizes and (product > count or (None not in job.parallel[:3] and product != count)):
         words = " x ".join(str(size) for size in sizes)
-        notes.add(f"a layout of {words} is {product} GPUs, and gpus is {count}", (*job.path, "parallel"), f"gpus: {product}")
+        notes.add(
+            f"a layout of {words} is {product} GPUs, and gpus is {count}", (*job.path, "parallel"), f"gpus: {product}"
+        )
 
 
 def port_of(job: Job) -> int | None:
@@ -104,7 +106,7 @@ def _ports(jobs: tuple[Job, ...], notes: Notes) -> None:
     taken: dict[int, Job] = {}
     over = before(jobs)
     for job in jobs:
-        first = port_of(job)
+        first = port_of(job) or 0
         for port in range(first, first + job.replicas) if first else ():
             other = taken.setdefault(port, job)
             if other is not job and other.name not in over[job.name] and job.name not in over[other.name]:

@@ -15,6 +15,7 @@ from mgpu.spec.nearest import did_you_mean
 from mgpu.spec.notes import BAD, Notes, called, show
 from mgpu.spec.shapes import Key, Record
 from mgpu.values.document import Document
+from mgpu.values.engine import Complaint, Engine
 from mgpu.values.mark import Path
 from mgpu.values.secrets import secret_name, secret_value
 from mgpu.values.spec import Job, Spec
@@ -36,7 +37,16 @@ def check(document: Document) -> Spec:
         between_jobs(jobs, notes, pipeline=kind == "pipeline")
     if notes.problems:
         raise document.error(*notes.problems)
-    return Spec(name, jobs, document, kind == "pipeline", document.data.get("machine"))
+    warnings = tuple(document.problem(*warning) for job in jobs for warning in _open_to_all(job))
+    return Spec(name, jobs, document, kind == "pipeline", document.data.get("machine"), warnings)
+
+
+def _open_to_all(job: Job) -> Iterator[tuple[str, Path, str]]:
+    """A server that others can reach should ask them for a key."""
+    here = job.host in ("127.0.0.1", "localhost", "::1")
+    if job.serves and not here and not any(secret.name.endswith("API_KEY") for secret in job.secrets):
+        message = f"{job.name} is served on {job.host} to anyone who reaches it, and asks for no key"
+        yield message, (*job.path, "host"), "host: 127.0.0.1, or a key of the engine's under secrets:"
 
 
 def _name(document: Document) -> str:
@@ -64,7 +74,9 @@ def _pipeline(document: Document, notes: Notes) -> tuple[str, tuple[Job, ...]]:
     given = top.read(data, (), notes)
     jobs = document.data.get("jobs")
     if not isinstance(jobs, dict) or not jobs:
-        found = f"not {show(jobs)}" if jobs else "and there is none" if "jobs" not in document.data else "and it is empty"
+        found = (
+            f"not {show(jobs)}" if jobs else "and there is none" if "jobs" not in document.data else "and it is empty"
+        )
         notes.add(f"jobs wants a mapping of names to jobs, {found}", ("jobs",), "jobs: {name: {kind: ..., ...}}")
         return "", ()
     read = [_member(name, job, notes) for name, job in jobs.items()]
@@ -103,9 +115,19 @@ def _job(data: Any, kind: str, path: Path, notes: Notes, name: str) -> Job | Non
     for flag in [flag for flag in job.args if flag.replace("_", "-") in engine.owned]:
         owner = engine.owned[flag.replace("_", "-")]
         notes.add(f"{flag} is set by mgpu", (*path, "args", flag), f"use {owner} instead", key=True)
-    for complaint in engine.check(job):
+    for complaint in (*_runtime(job, engine), *engine.check(job)):
         notes.add(complaint.message, (*path, *complaint.path), complaint.hint)
     return job if len(notes.problems) == before else None
+
+
+def _runtime(job: Job, engine: Engine) -> Iterator[Complaint]:
+    """What contradicts itself about where the job runs."""
+    if job.runtime == "docker" and not (job.image or engine.image):
+        yield Complaint(f"{job.engine} has no image of its own to run in", ("runtime",), "add image:")
+    if job.runtime == "docker" and job.python:
+        yield Complaint("a container has its own Python", ("python",), "remove python, or say runtime: process")
+    if job.image and (job.runtime == "process" or job.python):
+        yield Complaint("a process of the host has no image", ("image",), "remove image, or say runtime: docker")
 
 
 ENGINE_KEYS = frozenset(
@@ -118,7 +140,9 @@ def _written_out_secrets(document: Document, notes: Notes) -> None:
     for path, text in _texts(document.data, ()):
         name = str(path[-1])
         if len(path) > 1 and path[-2] == "env" and secret_name(name) and text and "${" not in text and "/" not in text:
-            notes.add(f"{name} is written out here, where anyone who reads the spec sees it", path, f"secrets: [{name}]")
+            notes.add(
+                f"{name} is written out here, where anyone who reads the spec sees it", path, f"secrets: [{name}]"
+            )
         elif secret_value(text):
             notes.add(f"{called(path)} holds what looks like a token", path, "list its variable under secrets:")
 

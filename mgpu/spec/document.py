@@ -31,7 +31,9 @@ MAX_DIGITS = 40
 def read(name: str, text: str) -> Document:
     """The document in `text`; `name` is what errors call it. Raises SpecError with the first thing that is wrong."""
     if len(text.encode("utf-8", "surrogatepass")) > MAX_BYTES:
-        _refuse(name, text, f"this document has more than {MAX_BYTES // 1024} KiB", Mark(1, 1), "a spec is a page or two")
+        _refuse(
+            name, text, f"this document has more than {MAX_BYTES // 1024} KiB", Mark(1, 1), "a spec is a page or two"
+        )
     return _Reader(name, text).document()
 
 
@@ -42,7 +44,7 @@ def scalar(text: str) -> Any:
     if len(text) > MAX_DIGITS:
         return text
     if INTEGER.fullmatch(text):
-        return int(text, 0) if text.startswith("0o") or text.startswith("0x") else int(text)
+        return int(text, 0) if text.startswith(("0o", "0x")) else int(text)
     return Written(text.lower() if "." in text[:2] else text) if FLOAT.fullmatch(text) else text
 
 
@@ -51,7 +53,7 @@ def _refuse(name: str, text: str, message: str, mark: Mark, hint: str | None = N
 
 
 class _Reader:
-    """One pass over the parser's events. Anchored nodes are kept as the data and marks they made, and copied by reference."""
+    """One pass over the parser's events. What an anchor marked is kept as data, and aliases share it."""
 
     def __init__(self, name: str, text: str) -> None:
         self.name, self.text = name, text
@@ -92,7 +94,13 @@ class _Reader:
         except ReaderError as error:
             before = self.text[: error.position]
             place = Mark(before.count("\n") + 1, error.position - before.rfind("\n"))
-            _refuse(self.name, self.text, "a control character stands here", place, "remove it, or write it escaped in double quotes")
+            _refuse(
+                self.name,
+                self.text,
+                "a control character stands here",
+                place,
+                "remove it, or write it escaped in double quotes",
+            )
         except (YAMLError, YAMLStreamError, ValueError) as error:
             _refuse(self.name, self.text, f"this is not YAML: {str(error).splitlines()[0]}", Mark(1, 1))
 
@@ -159,8 +167,9 @@ class _Reader:
             if type(event).__name__ == "MappingEndEvent":
                 break
             key = self.key(event, path, table)
-            self.keys[(*path, key)] = _mark(event)
-            table[key], deep = self.node(next(events), events, (*path, key), depth + 1)
+            here: Path = (*path, key)
+            self.keys[here] = _mark(event)
+            table[key], deep = self.node(next(events), events, here, depth + 1)
             deepest = max(deepest, deep)
         return table, deepest + 1
 
@@ -173,7 +182,8 @@ class _Reader:
         if "\0" in key:
             self.refuse("a NUL character cannot be passed to any program", event)
         if key in table:
-            first = self.keys[(*path, key)]
+            here: Path = (*path, key)
+            first = self.keys[here]
             self.refuse(f"the key {key!r} stands twice, first on line {first.line}", event, "remove one of them")
         return key
 
@@ -199,7 +209,11 @@ def _plainly(error: Any, text: str, mark: Mark) -> tuple[str, Mark, str | None]:
             return "this line is indented more than the one it follows", mark, "line it up with the keys above"
         return "a colon makes a second key on this line", mark, "put quotes around the value, or start a new line"
     if "expected <block end>" in problem:
-        return "this line is indented differently from the ones it belongs to", mark, "line its first letter up with them"
+        return (
+            "this line is indented differently from the ones it belongs to",
+            mark,
+            "line its first letter up with them",
+        )
     if "could not find expected ':'" in problem:
         return "a colon is missing after this key", start, "write key: value"
     return problem, mark, None

@@ -72,11 +72,13 @@ def _made(make: Any, **keys: Key) -> Made:
 
 GPUS = Either(
     {
-        int: Made(NUMBER_OF_GPUS, lambda count: Gpus(count)),
+        int: Made(NUMBER_OF_GPUS, Gpus),
         str: Made(Choice(("all", "auto")), _all_gpus),
         dict: _made(
             _gpus,
-            count=Key(Either({int: NUMBER_OF_GPUS, str: Choice(("all",))}, "a number, or all"), "how many, per replica"),
+            count=Key(
+                Either({int: NUMBER_OF_GPUS, str: Choice(("all",))}, "a number, or all"), "how many, per replica"
+            ),
             memory=Key(Size(), "free memory that each GPU must have, as 20GiB"),
             name=Key(WORD, "a word in the GPU's name or its catalogue id, as rtx-4090"),
             link=Key(
@@ -108,7 +110,7 @@ PARALLEL = Either(
 
 SECRET = Either(
     {
-        str: Made(Text(VARIABLE, "the name of an environment variable"), Secret),
+        str: Made(Text(VARIABLE, "the name of an environment variable"), partial(Secret)),
         dict: Record(
             Secret,
             {
@@ -132,7 +134,9 @@ COMMON = {
     "kind": Key(Choice(KINDS), "what this is", True),
     "name": Key(NAMED, "what ps, logs and stop call it; the file's name if left out"),
     "gpus": Key(GPUS, "how many GPUs, or which: 1 if left out, 0 for a task"),
-    "env": Key(Table(Text(empty=True), VARIABLE, "a variable's name"), "environment of the job; text may hold ${jobs.NAME.url}"),
+    "env": Key(
+        Table(Text(empty=True), VARIABLE, "a variable's name"), "environment of the job; text may hold ${jobs.NAME.url}"
+    ),
     "secrets": Key(Array(SECRET), "variables whose values come from the caller or a file, and are never shown"),
     "volumes": Key(Array(Made(Text(), _volume)), "folders of the host in the container: host:container[:ro]"),
     "workdir": Key(WORD, "the folder to run in; the spec's folder if left out"),
@@ -201,10 +205,13 @@ def elsewhere(kind: str, keys: dict[str, Key]) -> Callable[[str], str | None]:
     """The hint for a key that is not one of `keys`: where it belongs instead."""
 
     def hint(name: str) -> str | None:
-        for key, inner in (("gpus", ("count", "memory", "link", "ids", "share")), ("parallel", tuple(Parallel._fields))):
+        for key, inner in (
+            ("gpus", ("count", "memory", "link", "ids", "share")),
+            ("parallel", tuple(Parallel._fields)),
+        ):
             if name in inner and key in keys:
                 return f"put it under {key}: {{{name}: ...}}"
-        for other, known in (*KEYS.items(), ("pipeline", {"jobs": None})):
+        for other, known in (*KEYS.items(), ("pipeline", ("jobs",))):
             if name in known and other != kind:
                 return f"{name} is a key of kind: {other}"
         if "args" in keys:

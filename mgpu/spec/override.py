@@ -14,7 +14,7 @@ from mgpu.values.mark import Path
 
 
 def override(document: Document, sets: Sequence[str]) -> Document:
-    """`document` with each of `sets` applied; the value is read as YAML. Raises UsageError for a path that leads nowhere."""
+    """`document` with each of `sets` applied; values are read as YAML. Raises UsageError for a path to nowhere."""
     if not sets:
         return document
     data = deepcopy(document.data)

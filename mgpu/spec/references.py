@@ -1,4 +1,4 @@
-"""References between a pipeline's jobs, ``${jobs.llm.url}``: found in a job's texts, and filled in once ports are known."""
+"""References between a pipeline's jobs, ``${jobs.llm.url}``: found in texts, and filled in once ports are known."""
 
 from __future__ import annotations
 

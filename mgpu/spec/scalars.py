@@ -26,7 +26,9 @@ class Text:
             value = str(value)
         if isinstance(value, (bool, Written)):
             text = str(value).lower() if isinstance(value, bool) else value.text
-            return notes.add(f"{called(path)} wants {self.what}, and {text} is not", path, f"write it in quotes: '{text}'")
+            return notes.add(
+                f"{called(path)} wants {self.what}, and {text} is not", path, f"write it in quotes: '{text}'"
+            )
         if not isinstance(value, str):
             return notes.add(f"{called(path)} wants {self.what}, not {show(value)}", path)
         if not value and not self.empty:
@@ -38,7 +40,11 @@ class Text:
         return value
 
     def schema(self) -> dict[str, Any]:
-        return {"type": ["string", "integer"]} if not self.pattern else {"type": "string", "pattern": f"^(?:{self.pattern})$"}
+        return (
+            {"type": ["string", "integer"]}
+            if not self.pattern
+            else {"type": "string", "pattern": f"^(?:{self.pattern})$"}
+        )
 
 
 @dataclass(frozen=True)
@@ -61,7 +67,9 @@ class Integer:
 
 
 def _unquoted(value: Any) -> str | None:
-    return f"write it without quotes: {value}" if isinstance(value, str) and re.fullmatch(r"-?\d{1,18}", value) else None
+    return (
+        f"write it without quotes: {value}" if isinstance(value, str) and re.fullmatch(r"-?\d{1,18}", value) else None
+    )
 
 
 @dataclass(frozen=True)
@@ -108,7 +116,9 @@ class Size:
         if isinstance(value, str) and re.fullmatch(SIZE, value):
             number, unit = re.fullmatch(r"([0-9.]+) ?([A-Za-z]+)", value).groups()  # type: ignore[union-attr]
             return int(float(number) * UNITS[unit])
-        return notes.add(f"{called(path)} wants an amount of memory, not {show(value)}", path, "write it with its unit: 20GiB")
+        return notes.add(
+            f"{called(path)} wants an amount of memory, not {show(value)}", path, "write it with its unit: 20GiB"
+        )
 
     def schema(self) -> dict[str, Any]:
         return {"type": "string", "pattern": f"^{SIZE}$"}

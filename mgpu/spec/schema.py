@@ -11,7 +11,10 @@ def schema() -> dict[str, Any]:
     """The schema of a spec. What it accepts, `validate` may still refuse: relations between keys are not in it."""
     definitions = {kind: record(kind).schema() for kind in KEYS}
     for kind, definition in definitions.items():
-        definition["properties"]["kind"] = {"const": kind, "description": definition["properties"]["kind"]["description"]}
+        definition["properties"]["kind"] = {
+            "const": kind,
+            "description": definition["properties"]["kind"]["description"],
+        }
     definitions["job"] = _by_kind(tuple(KEYS))
     definitions["pipeline"] = _pipeline()
     return {

@@ -11,7 +11,7 @@ from mgpu.values.spec import Secret, Volume
 
 class Probe(NamedTuple):
     """How readiness is asked for: `http` (GET `target`, a URL, answers 200 and `contains`), `tcp` (`target` is
-    host:port), `log` (`target` is a regular expression). `bearer` names the secret sent as a token; `within` in seconds."""
+    host:port), `log` (`target` is a regular expression). `bearer` names a secret, sent as a token; `within`: seconds."""
 
     kind: Literal["http", "tcp", "log"]
     target: str
@@ -29,7 +29,8 @@ class Stop(NamedTuple):
 
 @dataclass(frozen=True)
 class Container:
-    """The box a command runs in. `gpus` are host device ids; `shm` in bytes; `publish` is (host address, host port, container port)."""
+    """The box a command runs in. `gpus` are device ids of the host; `shm` in bytes; `publish` is (address on the host,
+    port on the host, port in the container)."""
 
     image: str
     name: str

@@ -29,17 +29,17 @@ class Spelling(NamedTuple):
     repeat: bool = False
 
 
-def no_complaints(job: Job) -> Iterable[Complaint]:
+def no_complaints(_: Job) -> Iterable[Complaint]:
     """For engines with nothing to object to."""
     return ()
 
 
-def no_variables(task: Task) -> Mapping[str, Any]:
+def no_variables(_: Task) -> Mapping[str, Any]:
     """For engines that add nothing."""
     return {}
 
 
-def by_uuid(version: str | None) -> Literal["uuid", "index"]:
+def by_uuid(_: str | None) -> Literal["uuid", "index"]:
     """For engines that take UUIDs in CUDA_VISIBLE_DEVICES, in every version."""
     return "uuid"
 

@@ -73,7 +73,7 @@ class Docker(NamedTuple):
 
 @dataclass(frozen=True)
 class Machine:
-    """A host as a value: the second argument of compiling. A pair of GPUs without a Link is joined in an unknown way."""
+    """A host as a value: the second argument of compiling. GPUs without a Link are joined who knows how."""
 
     name: str
     gpus: tuple[Gpu, ...] = ()

@@ -2,13 +2,15 @@
 
 import re
 
-NAME = re.compile(r"(^|_)(TOKEN|SECRET|PASSWORD|PASSWD|PASSPHRASE|CREDENTIALS?|(API|ACCESS|PRIVATE|AUTH|ENCRYPTION)_?KEY)(_|$)")
+NAME = re.compile(
+    r"(^|_)(TOKEN|SECRET|PASSWORD|PASSWD|PASSPHRASE|CREDENTIALS?|(API|ACCESS|PRIVATE|AUTH|ENCRYPTION)_?KEY)(_|$)"
+)
 
 VALUE = re.compile(
     r"\b(hf_[A-Za-z0-9]{20,}|sk-[A-Za-z0-9_-]{20,}|gh[pousr]_[A-Za-z0-9]{30,}|github_pat_\w{30,}|glpat-[\w-]{20,}"
     r"|AKIA[0-9A-Z]{16}|nvapi-[\w-]{30,}|xox[abprs]-[\w-]{20,}|r8_[A-Za-z0-9]{30,})"
 )
-"""Tokens that say what they are by their prefix: Hugging Face, OpenAI, GitHub, GitLab, AWS, NVIDIA, Slack, Replicate."""
+"""Tokens that their prefix gives away: Hugging Face, OpenAI, GitHub, GitLab, AWS, NVIDIA, Slack, Replicate."""
 
 
 def secret_name(name: str) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from mgpu.errors import Problem
 from mgpu.values.document import Document
 from mgpu.values.mark import Path
 
@@ -16,13 +17,9 @@ class Secret(NamedTuple):
     name: str
     file: str | None = None
 
-    def __str__(self) -> str:
-        return "<secret>"
 
-    __repr__ = __str__
-
-
-class Gpus(NamedTuple):
+@dataclass(frozen=True)
+class Gpus:
     """What a job wants of GPUs, per replica. `count` None is all that are free; `memory` is free bytes per GPU."""
 
     count: int | None = 1
@@ -99,10 +96,11 @@ class Job:
 
 @dataclass(frozen=True)
 class Spec:
-    """A whole spec: one job, or a pipeline's jobs in the order written."""
+    """A whole spec: one job, or a pipeline's jobs in the order written. `warnings` do not keep it from running."""
 
     name: str
     jobs: tuple[Job, ...]
     document: Document
     pipeline: bool = False
     machine: str | None = None
+    warnings: tuple[Problem, ...] = ()
