@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Sequence
-from types import ModuleType
+from importlib import import_module
+
+from mgpu.errors import MgpuError, UsageError
 
 VERBS = {
     "validate": "check specs, and say what is wrong with line and column",
@@ -21,13 +24,13 @@ VERBS = {
 
 def entry() -> None:
     """What the command `mgpu` calls: run the verb and exit with its code."""
+    gc.set_threshold(50_000)  # imports make much and drop little: collecting meanwhile is a tenth of a cold start
     sys.exit(main(sys.argv[1:]))
 
 
 def main(argv: Sequence[str]) -> int:
     """Carry out `argv`, print errors, and return the exit code."""
     from mgpu.cli import show
-    from mgpu.errors import MgpuError
 
     try:
         return _called(argv)
@@ -45,31 +48,31 @@ def main(argv: Sequence[str]) -> int:
 def _called(argv: Sequence[str]) -> int:
     import argparse
 
-    verb = next((word for word in argv if not word.startswith("-")), None)
-    parser = argparse.ArgumentParser(
-        prog="mgpu", description="Compile job specs into multi-GPU commands, and run them."
-    )
-    parser.add_argument("--version", action="version", version=_version())
-    verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
-    for name, summary in VERBS.items():
-        sub = verbs.add_parser(name, help=summary, description=summary.capitalize() + ".", allow_abbrev=False)
-        if name == verb:
-            module = _module(name)
-            module.add(sub)
-    options = parser.parse_args(argv)
-    return int(_module(options.verb).main(options))
+    verb = argv[0] if argv else "--help"
+    if verb not in VERBS:
+        return _answer(verb)
+    module = import_module(f"mgpu.cli.{verb}")
+    parser = argparse.ArgumentParser(f"mgpu {verb}", description=f"{VERBS[verb].capitalize()}.", allow_abbrev=False)
+    module.add(parser)
+    return int(module.main(parser.parse_args(argv[1:])))
 
 
-def _module(verb: str) -> ModuleType:
-    from importlib import import_module
+def _answer(word: str) -> int:
+    """The answer to a first word that is no verb."""
+    if word in ("-h", "--help", "help"):
+        width = max(map(len, VERBS))
+        print("usage: mgpu VERB ...\n\nCompile job specs into multi-GPU commands, and run them.\n")
+        print("\n".join(f"  {verb:<{width}}  {summary}" for verb, summary in VERBS.items()))
+        print("\nmgpu VERB --help says more. A spec to begin with: mgpu new")
+        return 0
+    if word in ("-V", "--version"):
+        from mgpu import __version__
 
-    return import_module(f"mgpu.cli.{verb}")
+        print(f"mgpu {__version__}")
+        return 0
+    from mgpu.spec.nearest import did_you_mean
 
-
-def _version() -> str:
-    from mgpu import __version__
-
-    return f"mgpu {__version__}"
+    raise UsageError(f"there is no verb {word!r}", did_you_mean(word, VERBS))
 
 
 def _forget_stdout() -> None:

@@ -44,27 +44,44 @@ def spec(path: Path, sets: Sequence[str] = ()) -> Spec:
     from mgpu.spec.document import read
     from mgpu.spec.override import override
 
-    try:
-        raw = sys.stdin.buffer.read() if str(path) == "-" else path.read_bytes()
-        text = raw.decode("utf-8-sig")
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError as error:
-        raise UsageError(f"{path} is not UTF-8 at byte {error.start}", "save it as UTF-8") from None
-    document = read("stdin" if str(path) == "-" else str(path), text)
+    document = read("stdin" if str(path) == "-" else str(path), _text(path))
     return check(override(document, sets))
 
 
 def machine(path: Path, wanted: Spec, given: str | None) -> Machine:
     """The machine to compile for: the one given, else the one that the spec names, else this host."""
-    from mgpu.machine import file, snapshot
-
     if given:
-        return file.resolve(given)
+        return named_machine(given)
     if wanted.machine:
         beside = path.parent / wanted.machine
-        return file.resolve(str(beside) if beside.exists() else wanted.machine)
-    return snapshot.read(os.path.abspath(path.parent))
+        return named_machine(str(beside) if beside.exists() else wanted.machine)
+    from mgpu.machine.snapshot import read
+
+    return read(os.path.abspath(path.parent))
+
+
+def named_machine(text: str) -> Machine:
+    """The machine that `text` names: a file, else a shorthand. Raises UsageError, or SpecError for a wrong file."""
+    from mgpu.catalog.machines import shorthand
+
+    if not os.path.isfile(text):
+        if os.sep in text or text.endswith((".yaml", ".yml")):
+            raise UsageError(f"there is no machine file {text}", "mgpu machine --yaml > box.yaml records this host")
+        return shorthand(text)
+    from mgpu.machine.file import load
+
+    return load(text, _text(Path(text)))
+
+
+def _text(path: Path) -> str:
+    """What the file holds, or standard input for ``-``."""
+    try:
+        raw = sys.stdin.buffer.read() if str(path) == "-" else path.read_bytes()
+        return raw.decode().removeprefix("\ufeff")
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path} is not UTF-8 at byte {error.start}", "save it as UTF-8") from None
 
 
 def add_files(parser: argparse.ArgumentParser) -> None:

@@ -1,7 +1,8 @@
 """vLLM's OpenAI server. Facts read from vLLM 0.33.0 and its history (vllm-project/vllm), and run on 0.32.0.
 
 The spec's `quantization` is not rendered: a quantized checkpoint says its own method, and naming awq or gptq
-would force the slower kernel (vLLM then does not convert to Marlin). To quantize while loading, say `args: {quantization: fp8}`.
+would force the slower kernel (vLLM then does not convert to Marlin). To quantize while
+loading, say `args: {quantization: fp8}`.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from mgpu.values.document import Written
 from mgpu.values.mark import Path
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Text:
     """Text. A number or true is refused with its quoted form, but for integers, whose text is the same everywhere."""
 
@@ -47,7 +47,7 @@ class Text:
         )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Integer:
     """A whole number between `low` and `high`."""
 
@@ -72,7 +72,22 @@ def _unquoted(value: Any) -> str | None:
     )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
+class Number:
+    """A number of any kind from `low` on, read into a float."""
+
+    low: float = 0.0
+
+    def read(self, value: Any, path: Path, notes: Notes) -> Any:
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not self.low <= value < 1e300:
+            return notes.add(f"{called(path)} wants a number of at least {self.low:g}, not {show(value)}", path)
+        return float(value)
+
+    def schema(self) -> dict[str, Any]:
+        return {"type": "number", "minimum": self.low}
+
+
+@dataclass(frozen=True, eq=False, repr=False)
 class Flag:
     """true or false."""
 
@@ -85,7 +100,7 @@ class Flag:
         return {"type": "boolean"}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Choice:
     """One of a few words."""
 
@@ -108,7 +123,7 @@ SIZE = r"[0-9]+(\.[0-9]+)? ?([KMGT]i?B|B)"
 DURATION = r"([0-9]+(\.[0-9]+)?(ms|s|m|h|d))+"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Size:
     """An amount of memory, as ``20GiB`` or ``24GB``: read into bytes."""
 
@@ -124,7 +139,7 @@ class Size:
         return {"type": "string", "pattern": f"^{SIZE}$"}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Duration:
     """A length of time, as ``90s``, ``10m`` or ``1h30m``; a bare number is seconds. Read into seconds."""
 
@@ -141,7 +156,7 @@ class Duration:
         return {"anyOf": [{"type": "number", "exclusiveMinimum": 0}, {"type": "string", "pattern": f"^{DURATION}$"}]}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Anything:
     """Any plain value: the engine's own flags, whose shapes its flag list knows."""
 

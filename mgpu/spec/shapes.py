@@ -27,7 +27,7 @@ class Shape(Protocol):
         """The same as JSON Schema."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Array:
     """A list of one shape, read into a tuple."""
 
@@ -47,7 +47,7 @@ class Array:
         return {"type": "array", "items": self.item.schema()} | ({"minItems": self.least} if self.least else {})
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Table:
     """A mapping from names to one shape. Names match `pattern`."""
 
@@ -82,7 +82,7 @@ class Key(NamedTuple):
     required: bool = False
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Record:
     """A mapping with known keys. `make` gets the keys that stand there by name, and fills in the defaults."""
 
@@ -119,7 +119,7 @@ class Record:
         return {"type": "object", "properties": keys, "additionalProperties": False, **more}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Either:
     """Several shapes, told apart by the kind of YAML value: int, str, list or dict."""
 
@@ -136,7 +136,7 @@ class Either:
         return {"anyOf": [shape.schema() for shape in self.shapes.values()]}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Made:
     """Another shape's value, made into something else. `make` raises ValueError with the words of a problem."""
 

@@ -11,7 +11,8 @@ from mgpu.values.spec import Secret, Volume
 
 class Probe(NamedTuple):
     """How readiness is asked for: `http` (GET `target`, a URL, answers 200 and `contains`), `tcp` (`target` is
-    host:port), `log` (`target` is a regular expression). `bearer` names a secret, sent as a token; `within`: seconds."""
+    host:port), `log` (`target` is a regular expression). `bearer` names a secret, sent as a token; `within`
+    is in seconds."""
 
     kind: Literal["http", "tcp", "log"]
     target: str

@@ -1,0 +1,58 @@
+# make demo, make test: everything a fresh Debian or Ubuntu with Python 3.10 or newer needs goes into .venv/.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet install
+GPUS   := $(shell nvidia-smi -L 2>/dev/null | grep -c '^GPU ')
+TORCH  := $(if $(filter 0,$(GPUS)),torch==2.13.0,torch)
+ON_GPU := $(if $(filter-out 0 1,$(GPUS)),--set gpus=2)
+STUB   := .build/nvml/libnvidia-ml.so.1
+
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+export MGPU_TEST_NVML := $(CURDIR)/$(STUB)
+
+.PHONY: demo test lint soak bench clean
+
+demo: $(VENV)/.demo
+	mgpu run examples/digits/digits.mgpu.yaml $(ON_GPU)
+	mgpu run examples/chat/chat.mgpu.yaml
+
+test: lint $(STUB)
+	python -m pytest
+	python -m tests.bench
+
+lint: $(VENV)/.test
+	ruff check
+	ruff format --check
+	mypy
+	lint-imports
+
+soak: $(VENV)/.test $(STUB)
+	MGPU_SOAK=1 python -m pytest
+
+bench: $(VENV)/.test
+	python -m tests.bench
+
+clean:
+	rm -rf $(VENV) .build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
+	  { echo "mgpu needs Python 3.10 or newer; name one with: make PYTHON=python3.12 ..." >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || \
+	  { echo "this Python cannot make an environment: apt-get install python3-venv" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+# torch first: what is installed after it takes the build that is there.
+$(VENV)/.demo: pyproject.toml | $(BIN)/python
+	$(PIP) '$(TORCH)'
+	$(PIP) --editable '.[demo]'
+	touch $@
+
+$(VENV)/.test: pyproject.toml $(VENV)/.demo
+	$(PIP) --editable '.[demo,test]'
+	touch $@
+
+$(STUB): tests/fakes/nvml.c
+	mkdir -p $(@D)
+	gcc -shared -fPIC -O1 -Wall -Wl,-soname,$(@F) -o $@ $<

@@ -1,0 +1,1 @@
+"""Facts as data, each with its source and version, and thin readers."""

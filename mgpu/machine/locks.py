@@ -1,0 +1,70 @@
+"""A path in, a descriptor with a kernel lock on it out: open-file-description byte ranges, freed by the kernel and by nothing else."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import struct
+
+from mgpu.errors import HostError
+
+FLOCK = "@hhqqi4x"
+"""``struct flock`` on 64-bit Linux: l_type, l_whence, l_start, l_len, l_pid."""
+
+
+def reach(path: str) -> int:
+    """A descriptor of the lock file, opened for writing and made for everybody (0666) if it is not there.
+
+    Without O_CREAT first: fs.protected_regular refuses O_CREAT on another user's file in a sticky folder.
+    """
+    flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
+    try:
+        return os.open(path, flags)
+    except FileNotFoundError:
+        pass
+    umask = os.umask(0)
+    try:
+        return os.open(path, flags | os.O_CREAT | os.O_EXCL, 0o666)
+    except FileExistsError:
+        return os.open(path, flags)
+    finally:
+        os.umask(umask)
+
+
+def _range(kind: int, start: int, length: int) -> bytes:
+    return struct.pack(FLOCK, kind, os.SEEK_SET, start, length, 0)
+
+
+def lock(handle: int, start: int = 0, length: int = 0, *, wait: bool = False) -> bool:
+    """Lock `length` bytes (0: all there can ever be) for writing; False where another holds one of them."""
+    how = fcntl.F_OFD_SETLKW if wait else fcntl.F_OFD_SETLK
+    try:
+        fcntl.fcntl(handle, how, _range(fcntl.F_WRLCK, start, length))
+    except OSError as error:
+        if error.errno in {errno.EAGAIN, errno.EACCES}:
+            return False
+        raise HostError(
+            f"this kernel refuses to lock a file: {error.strerror}",
+            "name a folder on a local disk with MGPU_LOCK_DIR and MGPU_STATE_DIR",
+        ) from error
+    return True
+
+
+def locked(handle: int, start: int = 0, length: int = 0) -> bool:
+    """Whether somebody else holds one of these bytes."""
+    answer = fcntl.fcntl(handle, fcntl.F_OFD_GETLK, _range(fcntl.F_WRLCK, start, length))
+    kind: int = struct.unpack(FLOCK, answer)[0]
+    return kind != fcntl.F_UNLCK
+
+
+def held(path: str) -> bool:
+    """Whether somebody holds a lock on the file; False where there is no such file."""
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        return False
+    try:
+        return locked(handle)
+    finally:
+        os.close(handle)

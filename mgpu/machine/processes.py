@@ -1,0 +1,132 @@
+"""From /proc to the processes of a run: who descends from whom, and which run and task their environment names."""
+
+from __future__ import annotations
+
+import os
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+RUN = "MGPU_RUN"
+TASK = "MGPU_TASK"
+
+
+class Process:
+    """A live process as /proc tells it. `start` is the clock tick of its birth: with the pid, who it is."""
+
+    __slots__ = ("parent", "pid", "session", "start", "state")
+
+    def __init__(self, pid: int, state: str, parent: int, session: int, start: int) -> None:
+        self.pid = pid
+        self.state = state
+        self.parent = parent
+        self.session = session
+        self.start = start
+
+
+def read(pid: int) -> Process | None:
+    """The process `pid`, or None where it is gone or a zombie."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            text = file.read()
+    except OSError:
+        return None
+    words = text[text.rindex(b")") + 2 :].split()
+    state = words[0].decode()
+    return None if state in "ZX" else Process(pid, state, int(words[1]), int(words[3]), int(words[19]))
+
+
+def table() -> dict[int, Process]:
+    """Every live process of the host that this user may see, by pid."""
+    found = (read(int(name)) for name in os.listdir("/proc") if name.isdigit())
+    return {process.pid: process for process in found if process}
+
+
+def variable(pid: int, name: str) -> str | None:
+    """A variable of the environment that `pid` was started with; None where it has none or it may not be read."""
+    try:
+        with open(f"/proc/{pid}/environ", "rb") as file:
+            text = b"\0" + file.read()
+    except OSError:
+        return None
+    _, found, rest = text.partition(f"\0{name}=".encode())
+    return rest.partition(b"\0")[0].decode(errors="replace") if found else None
+
+
+def descendants(roots: Iterable[int], processes: Mapping[int, Process]) -> set[int]:
+    """The live ones of `roots`, and whatever descends from any of the roots."""
+    children: dict[int, list[int]] = {}
+    for process in processes.values():
+        children.setdefault(process.parent, []).append(process.pid)
+    found: set[int] = set()
+    waiting = list(roots)
+    while waiting:
+        pid = waiting.pop()
+        if pid not in found:
+            found.add(pid)
+            waiting += children.get(pid, ())
+    return found & processes.keys()
+
+
+def by_run() -> dict[str, set[int]]:
+    """The live processes of every run, by its id: those that carry MGPU_RUN, and their descendants."""
+    processes = table()
+    marked: dict[str, set[int]] = {}
+    for pid in processes:
+        run = variable(pid, RUN)
+        if run:
+            marked.setdefault(run, set()).add(pid)
+    return {run: descendants(pids, processes) for run, pids in marked.items()}
+
+
+def of_run(run: str) -> set[int]:
+    """The live processes of one run."""
+    return by_run().get(run, set())
+
+
+def run_of(pid: int) -> str | None:
+    """The id of the run that the process, or else its nearest marked ancestor, belongs to."""
+    for ancestor in _line(pid):
+        run = variable(ancestor, RUN)
+        if run:
+            return run
+    return None
+
+
+def _line(pid: int) -> Iterator[int]:
+    while pid > 1:
+        yield pid
+        process = read(pid)
+        pid = process.parent if process else 0
+
+
+def send(process: Process, number: int) -> bool:
+    """Signal this very process and no later one of the same pid; False where it is gone or may not be signalled."""
+    try:
+        handle = os.pidfd_open(process.pid)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        handle = -1
+    try:
+        now = read(process.pid)
+        if now is None or now.start != process.start:
+            return False
+        return _deliver(process.pid, handle, number)
+    finally:
+        if handle >= 0:
+            os.close(handle)
+
+
+def _deliver(pid: int, handle: int, number: int) -> bool:
+    try:
+        if handle >= 0:
+            import signal
+
+            signal.pidfd_send_signal(handle, number)
+        else:
+            os.kill(pid, number)
+    except (ProcessLookupError, PermissionError):
+        return False
+    return True

@@ -1,0 +1,47 @@
+"""The interpreter that process jobs run in, in; the versions of the packages that engines are, out. Nothing is imported."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Iterable, Iterator
+
+DIST_INFO = re.compile(r"(.+)-([^-]+)\.dist-info")
+
+
+def installed(packages: Iterable[str], folders: Iterable[str] | None = None) -> tuple[tuple[str, str], ...]:
+    """(package, version) of those that are there. Folders default to the module path of the `python` on PATH, where its
+    environment can be told from its place, else to this interpreter's."""
+    wanted = {_plain(name): name for name in packages}
+    found: dict[str, str] = {}
+    for folder in folders if folders is not None else _folders():
+        for entry in _entries(folder):
+            match = DIST_INFO.fullmatch(entry)
+            if match and _plain(match[1]) in wanted:
+                found.setdefault(wanted[_plain(match[1])], match[2])
+    return tuple(sorted(found.items()))
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def _folders() -> Iterator[str]:
+    """Where the environment on PATH keeps its packages: jobs find their programs by PATH, not beside mgpu."""
+    import shutil
+
+    program = shutil.which("python3") or shutil.which("python")
+    beside = os.path.join(os.path.dirname(os.path.dirname(program)), "lib") if program else ""
+    names = sorted(entry for entry in _entries(beside) if re.fullmatch(r"python3\.\d+", entry))
+    if program and os.path.dirname(program) != os.path.dirname(sys.executable) and names:
+        yield from (os.path.join(beside, name, packages) for name in names for packages in ("site-packages", "dist-packages"))
+    else:
+        yield from (folder for folder in sys.path if folder)
+
+
+def _entries(folder: str) -> list[str]:
+    try:
+        return sorted(os.listdir(folder))
+    except OSError:
+        return []
