@@ -6,17 +6,15 @@ import re
 from collections.abc import Iterator
 from itertools import combinations
 
-from mgpu.catalog.gpus import Product, by_name, products
+from mgpu.catalog.gpus import Product, by_name, cube, plain, products
 from mgpu.errors import UsageError
 from mgpu.values.machine import Docker, Gpu, Link, Machine
 
-SHORTHAND = re.compile(r"([0-9]{1,4})x([a-z0-9][a-z0-9 ._-]*)(?::(nvlink-pairs))?", re.IGNORECASE)
+SHORTHAND = re.compile(r"([0-9]{1,9}) ?x ?([a-z0-9][a-z0-9 ._-]*)(?::([a-z0-9-]+))?", re.IGNORECASE)
 MOST = 1024
 BOARD = 8
-CUBE = frozenset(
-    divmod(pair, 8) for pair in (1, 2, 3, 4, 0o12, 0o13, 0o15, 0o23, 0o26, 0o37, 0o45, 0o46, 0o47, 0o56, 0o57, 0o67)
-)
-"""Which of a DGX-1V's eight GPUs have NVLink to each other (NVIDIA DGX-1 with Tesla V100 whitepaper, figure 4)."""
+"""GPUs that share a board: how several boards of one machine are joined, a shorthand does not say."""
+PAIRS = "nvlink-pairs"
 
 
 def shorthand(text: str) -> Machine:
@@ -27,26 +25,40 @@ def shorthand(text: str) -> Machine:
     """
     found = SHORTHAND.fullmatch(text.strip())
     if not found:
-        raise UsageError(f"{text!r} is neither a machine file nor a shorthand", "write a count and a GPU: 2xrtx-4090")
-    count, product, pairs = int(found[1]), by_name(found[2]), bool(found[3])
+        once = f"1x{text.strip().lower()}" if by_name(text) else "2xrtx-4090"
+        raise UsageError(f"{text!r} is neither a machine file nor a shorthand", f"write a count and a GPU: {once}")
+    product = by_name(found[2])
     if product is None:
         raise UsageError(f"{found[2]!r} is no GPU of the catalogue", _meant(found[2]))
+    pairs = _joined(product, found[3], f"{found[1]}x{product.id}")
+    count = int(found[1])
     if not 1 <= count <= MOST:
-        raise UsageError(f"{text!r} has {count} GPUs", f"give a count from 1 to {MOST}")
-    if pairs and product.nvlink != "bridge":
-        raise UsageError(f"{product.id} takes no NVLink bridge", f"leave it out: {count}x{product.id}")
-    name = f"{count}x{product.id}" + (":nvlink-pairs" if pairs else "")
+        raise UsageError(f"{text!r} has {count} GPUs", f"give a count from 1 to {MOST:,}: 1x{product.id}")
+    name = f"{count}x{product.id}" + (f":{PAIRS}" if pairs else "")
     gpus = tuple(_gpu(index, product) for index in range(count))
     return Machine(name, gpus, tuple(_links(product, count, pairs)), docker=Docker())
+
+
+def _joined(product: Product, word: str | None, without: str) -> bool:
+    """Whether `word` asks for bridges between pairs."""
+    if word is None:
+        return False
+    if word.lower() != PAIRS:
+        raise UsageError(f"{word!r} is no way to join GPUs", f"leave it out, or write {without}:{PAIRS}")
+    if product.nvlink != "bridge":
+        what = "has NVLink without saying so" if product.nvlink in ("switch", "cube") else "takes no NVLink bridge"
+        raise UsageError(f"{product.id} {what}", f"leave it out: {without}")
+    return True
 
 
 def _meant(name: str) -> str:
     import difflib
 
+    parts = plain(name)
     ids = [product.id for product in products()]
-    close = (
-        difflib.get_close_matches(name.lower(), ids, n=3, cutoff=0.5) or [i for i in ids if name.lower()[:2] in i][:3]
-    )
+    shared = {product.id: len(parts & plain(product.id)) for product in products()}
+    kin = sorted((id for id in ids if shared[id]), key=lambda id: -shared[id])
+    close = kin[:3] or difflib.get_close_matches(name.lower(), ids, n=3, cutoff=0.5)
     return f"did you mean {' or '.join(close)}?" if close else f"one of: {', '.join(ids)}"
 
 
@@ -65,22 +77,20 @@ def _gpu(index: int, product: Product) -> Gpu:
 
 
 def _links(product: Product, count: int, pairs: bool) -> Iterator[Link]:
-    for a, b in _together(count):
-        if _nvlinked(product, a, b, pairs):
-            yield Link(a, b, "NVLINK", 0, product.nvlink_bandwidth, True)
-        else:
-            yield Link(a, b, "PHB", 0, product.pcie_bandwidth, product.p2p)
-
-
-def _together(count: int) -> Iterator[tuple[int, int]]:
-    """The pairs of each board. How boards of eight are joined with each other, a shorthand does not say."""
+    joined = _nvlinks(product, pairs)
+    one = product.nvlink_bandwidth / product.nvlinks if product.nvlink_bandwidth else 0.0
     for first in range(0, count, BOARD):
-        yield from combinations(range(first, min(first + BOARD, count)), 2)
+        for a, b in combinations(range(min(BOARD, count - first)), 2):
+            nvlinks = joined.get((a, b), 0)
+            if nvlinks:
+                yield Link(first + a, first + b, "NVLINK", nvlinks, one * nvlinks, True)
+            else:
+                yield Link(first + a, first + b, "PHB", 0, product.pcie_bandwidth, product.p2p)
 
 
-def _nvlinked(product: Product, a: int, b: int, pairs: bool) -> bool:
-    if product.nvlink == "switch":
-        return True
+def _nvlinks(product: Product, pairs: bool) -> dict[tuple[int, int], int]:
+    """How many NVLinks join which GPUs of a board. Through a switch each pair can use all that a GPU has."""
     if product.nvlink == "cube":
-        return (a % BOARD, b % BOARD) in CUBE
-    return pairs and a // 2 == b // 2
+        return cube()
+    whole = product.nvlink == "switch"
+    return {(a, b): product.nvlinks for a, b in combinations(range(BOARD), 2) if whole or (pairs and a // 2 == b // 2)}

@@ -21,7 +21,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 def main(options: argparse.Namespace) -> int:
     from mgpu.machine import file, snapshot
 
-    machine = source.named_machine(options.machine) if options.machine else snapshot.read(os.getcwd())
+    machine = file.resolve(options.machine) if options.machine else snapshot.read(os.getcwd())
     if options.json:
         import json
 

@@ -42,35 +42,27 @@ def spec(path: Path, sets: Sequence[str] = ()) -> Spec:
     """The checked Spec in the file (``-``: standard input). Raises SpecError, or UsageError for an unreadable file."""
     from mgpu.spec.check import check
     from mgpu.spec.document import read
-    from mgpu.spec.override import override
 
     document = read("stdin" if str(path) == "-" else str(path), _text(path))
-    return check(override(document, sets))
+    if sets:
+        from mgpu.spec.override import override
+
+        document = override(document, sets)
+    return check(document)
 
 
 def machine(path: Path, wanted: Spec, given: str | None) -> Machine:
     """The machine to compile for: the one given, else the one that the spec names, else this host."""
+    from mgpu.machine.file import resolve
+
     if given:
-        return named_machine(given)
+        return resolve(given)
     if wanted.machine:
         beside = path.parent / wanted.machine
-        return named_machine(str(beside) if beside.exists() else wanted.machine)
+        return resolve(str(beside) if beside.exists() else wanted.machine)
     from mgpu.machine.snapshot import read
 
     return read(os.path.abspath(path.parent))
-
-
-def named_machine(text: str) -> Machine:
-    """The machine that `text` names: a file, else a shorthand. Raises UsageError, or SpecError for a wrong file."""
-    from mgpu.catalog.machines import shorthand
-
-    if not os.path.isfile(text):
-        if os.sep in text or text.endswith((".yaml", ".yml")):
-            raise UsageError(f"there is no machine file {text}", "mgpu machine --yaml > box.yaml records this host")
-        return shorthand(text)
-    from mgpu.machine.file import load
-
-    return load(text, _text(Path(text)))
 
 
 def _text(path: Path) -> str:

@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from itertools import combinations
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, NamedTuple
 
-from mgpu.catalog.gpus import by_nvml_name
-from mgpu.machine import processes
-from mgpu.values.machine import Gpu, Link, Process
+from mgpu.catalog.gpus import by_nvml_name, usable
+from mgpu.machine import links, occupants
+from mgpu.machine.ask import Device, ask
+from mgpu.values.machine import Gpu, Link
 
-ANCESTORS = {0: "PIX", 10: "PIX", 20: "PXB", 30: "PHB", 40: "NODE", 50: "SYS"}
-"""nvmlGpuTopologyLevel_t; 0 is INTERNAL, two GPUs on one board."""
-MAX_LINKS = 18
-"""NVML_NVLINK_MAX_LINKS up to Hopper and Blackwell."""
-READ = 0
-"""NVML_P2P_CAPS_INDEX_READ; the binding's own constant is a tuple by mistake."""
-NVLINK_GBPS = {1: 20.0, 2: 25.0, 3: 25.0, 4: 25.0, 5: 25.0, 6: 25.0, 7: 26.5625, 8: 50.0}
-"""GB/s per direction of one lane, by nvmlNvlinkVersion_t (NVLink 1 to 4, 5): V100 25, A100 25, H100 26.6, B200 50."""
+REMEDIES = {
+    "LibraryNotFound": "no NVIDIA driver library (libnvidia-ml.so.1) is installed here: no GPU can be used. On a machine "
+    "with a GPU install the driver; a container wants --gpus all",
+    "DriverNotLoaded": "the NVIDIA driver is installed but not loaded: run modprobe nvidia as root, or reboot",
+    "LibRmVersionMismatch": "the NVIDIA driver was updated while it was loaded: reboot, or reload its kernel modules",
+    "NoPermission": "this user may not ask the NVIDIA driver: look at the mode of /dev/nvidiactl",
+    "Unknown": "the NVIDIA driver answers Unknown Error: a container loses its GPUs when systemd reloads on the host; "
+    "restart it (NVIDIA/nvidia-container-toolkit#48)",
+}
+"""What to do when NVML does not start, by pynvml's name of the error."""
+LOST = "is lost: it fell off the bus"
+UNCORRECTED, VOLATILE = 1, 0
+"""NVML_MEMORY_ERROR_TYPE_UNCORRECTED; NVML_VOLATILE_ECC: since the driver was loaded."""
 
 
 class Found(NamedTuple):
-    """What NVML said. `notes` say why there is nothing, or what was left out."""
+    """What NVML said. `notes` say why there is nothing, or what a person should know."""
 
     gpus: tuple[Gpu, ...] = ()
     links: tuple[Link, ...] = ()
@@ -37,177 +43,120 @@ def read() -> Found:
     try:
         pynvml.nvmlInit()
     except pynvml.NVMLError as error:
-        return Found(notes=(_absent(error, pynvml),))
+        kind = type(error).__name__.removeprefix("NVMLError_")
+        return Found(notes=(REMEDIES.get(kind, f"the NVIDIA driver does not answer: {error}; nvidia-smi may say why"),))
     try:
-        return _read(pynvml)
+        return _found()
     finally:
-        pynvml.nvmlShutdown()
+        ask("nvmlShutdown")
 
 
-def _absent(error: Exception, nvml: Any) -> str:
-    if isinstance(error, nvml.NVMLError_LibraryNotFound):
-        return "no NVIDIA driver is installed here (libnvidia-ml.so.1 is not found): no GPU can be used"
-    if isinstance(error, nvml.NVMLError_DriverNotLoaded):
-        return "the NVIDIA driver is installed but not loaded: nvidia-smi says why, a reboot after an update mends it"
-    if isinstance(error, nvml.NVMLError_LibRmVersionMismatch):
-        return "the NVIDIA driver was updated while loaded: reboot, or reload its kernel modules"
-    return f"the NVIDIA driver does not answer ({error}): nvidia-smi says why"
-
-
-def _read(nvml: Any) -> Found:
-    notes: list[str] = []
-    handles: dict[int, Any] = {}
-    gpus = []
-    for index in range(_ask(nvml, nvml.nvmlDeviceGetCount) or 0):
-        try:
-            handles[index] = nvml.nvmlDeviceGetHandleByIndex(index)
-        except nvml.NVMLError as error:
-            gpus.append(_lost(index, error, nvml))
-            continue
-        gpus.append(_gpu(nvml, index, handles[index]))
-    alive = {gpu.index: handles[gpu.index] for gpu in gpus if not gpu.fault}
-    cuda = _ask(nvml, nvml.nvmlSystemGetCudaDriverVersion_v2)
-    if not gpus:
-        notes.append("the NVIDIA driver is loaded and finds no GPU")
+def _found() -> Found:
+    devices = _by_bus([_device(index) for index in range(ask("nvmlDeviceGetCount") or 0)])
+    gpus = tuple(device.gpu for device in devices)
+    cuda = ask("nvmlSystemGetCudaDriverVersion_v2")
     return Found(
-        tuple(sorted(gpus, key=lambda gpu: gpu.index)),
-        tuple(_links(nvml, alive)),
-        _ask(nvml, nvml.nvmlSystemGetDriverVersion),
+        gpus,
+        links.between(devices),
+        ask("nvmlSystemGetDriverVersion"),
         f"{cuda // 1000}.{cuda % 1000 // 10}" if cuda else None,
-        tuple(notes),
+        tuple(_notes(devices)),
     )
 
 
-def _ask(nvml: Any, call: Callable[..., Any], *arguments: Any) -> Any:
-    """What NVML answers, or None where this driver or card does not."""
+def _by_bus(devices: list[Device]) -> list[Device]:
+    """Indices in the order of bus ids. A GPU whose bus id is not known keeps the index that NVML gives it."""
+    places = [device.gpu.index for device in devices if device.gpu.bus_id]
+    known = sorted((device for device in devices if device.gpu.bus_id), key=lambda device: device.gpu.bus_id or "")
+    moved = [device._replace(gpu=replace(device.gpu, index=index)) for index, device in zip(places, known, strict=True)]
+    nameless = [device for device in devices if not device.gpu.bus_id]
+    return sorted((*moved, *nameless), key=lambda device: device.gpu.index)
+
+
+def _device(index: int) -> Device:
+    import pynvml
+
     try:
-        return call(*arguments)
-    except (nvml.NVMLError, UnicodeDecodeError):
-        return None
-
-
-def _lost(index: int, error: Exception, nvml: Any) -> Gpu:
-    gone = isinstance(error, nvml.NVMLError_GpuIsLost)
-    fault = "is lost: it fell off the bus (the kernel log names the Xid; a reboot brings it back)" if gone else None
-    return Gpu(index, "unknown", 0, 0, fault=fault or f"does not answer: {error}")
-
-
-def _gpu(nvml: Any, index: int, handle: Any) -> Gpu:
+        handle = pynvml.nvmlDeviceGetHandleByIndex(index)
+    except pynvml.NVMLError as error:
+        return Device(None, Gpu(index, "unknown GPU", 0, 0, fault=_words(error)))
     try:
-        name = nvml.nvmlDeviceGetName(handle)
-        memory, free = _memory(nvml, handle)
-    except nvml.NVMLError as error:
-        return _lost(index, error, nvml)
-    pci = _ask(nvml, nvml.nvmlDeviceGetPciInfo, handle)
-    capability = _ask(nvml, nvml.nvmlDeviceGetCudaComputeCapability, handle)
-    mig = _ask(nvml, nvml.nvmlDeviceGetMigMode, handle)
-    used = _ask(nvml, nvml.nvmlDeviceGetUtilizationRates, handle)
-    power = _ask(nvml, nvml.nvmlDeviceGetPowerUsage, handle)
-    numa = _ask(nvml, nvml.nvmlDeviceGetNumaNodeId, handle)
-    product = by_nvml_name(name)
+        memory, free = _memory(handle)
+        return Device(handle, _gpu(index, handle, memory, free))
+    except pynvml.NVMLError as error:
+        return Device(None, replace(_gpu(index, handle, 0, 0), fault=_words(error)))
+
+
+def _words(error: Exception) -> str:
+    return LOST if type(error).__name__ == "NVMLError_GpuIsLost" else f"does not answer: {error}"
+
+
+def _memory(handle: Any) -> tuple[int, int]:
+    """(what CUDA can give out, what of it is free) in bytes. Raises NVMLError where neither call answers.
+
+    The older call counts the driver's own part as used, and does not say how much that is.
+    """
+    import pynvml
+
+    try:
+        new = pynvml.nvmlDeviceGetMemoryInfo(handle, version=pynvml.nvmlMemory_v2)
+        return int(new.total - new.reserved), int(new.free)
+    except pynvml.NVMLError:
+        old = pynvml.nvmlDeviceGetMemoryInfo(handle)
+        return max(usable(int(old.total)), int(old.free)), int(old.free)
+
+
+def _gpu(index: int, handle: Any, memory: int, free: int) -> Gpu:
+    name = ask("nvmlDeviceGetName", handle) or "unknown GPU"
+    product = by_nvml_name(name, memory or None)
+    pci = ask("nvmlDeviceGetPciInfo", handle)
+    used = ask("nvmlDeviceGetUtilizationRates", handle)
+    mig = ask("nvmlDeviceGetMigMode", handle)
+    power = ask("nvmlDeviceGetPowerUsage", handle)
     return Gpu(
         index,
         name,
         memory,
         free,
-        uuid=_ask(nvml, nvml.nvmlDeviceGetUUID, handle),
+        uuid=ask("nvmlDeviceGetUUID", handle),
         bus_id=pci.busId if pci else None,
         product=product.id if product else None,
-        compute_capability=tuple(capability) if capability else None,
-        numa=numa if numa is not None and 0 <= numa < 4096 else None,
-        mig=bool(mig[0]) if mig else False,
-        fault=_fault(nvml, handle),
-        processes=_processes(nvml, handle),
+        compute_capability=ask("nvmlDeviceGetCudaComputeCapability", handle),
+        numa=_numa(handle),
+        mig=bool(mig[0]) if mig else None,
+        fault=_worn(handle),
+        processes=occupants.of(handle),
         utilization=used.gpu if used else None,
-        temperature=_ask(nvml, nvml.nvmlDeviceGetTemperature, handle, nvml.NVML_TEMPERATURE_GPU),
+        temperature=ask("nvmlDeviceGetTemperatureV", handle, 0) or ask("nvmlDeviceGetTemperature", handle, 0),
         power=power / 1000 if power is not None else None,
-        pcie_generation=_ask(nvml, nvml.nvmlDeviceGetMaxPcieLinkGeneration, handle),
-        pcie_width=_ask(nvml, nvml.nvmlDeviceGetCurrPcieLinkWidth, handle),
+        pcie_generation=ask("nvmlDeviceGetMaxPcieLinkGeneration", handle),
+        pcie_width=ask("nvmlDeviceGetCurrPcieLinkWidth", handle),
     )
 
 
-def _memory(nvml: Any, handle: Any) -> tuple[int, int]:
-    """(what CUDA can give out, what of it is free) in bytes. The older call counts the driver's own part as used."""
-    try:
-        answer = nvml.nvmlDeviceGetMemoryInfo(handle, version=nvml.nvmlMemory_v2)
-        return int(answer.total - answer.reserved), int(answer.free)
-    except nvml.NVMLError_GpuIsLost:
-        raise
-    except (nvml.NVMLError, AttributeError):
-        answer = nvml.nvmlDeviceGetMemoryInfo(handle)
-        return int(answer.total), int(answer.free)
+def _numa(handle: Any) -> int | None:
+    """The node whose memory is nearest. (nvmlDeviceGetNumaNodeId is something else: the GPU's own node, on Grace.)"""
+    nodes = ask("nvmlDeviceGetMemoryAffinity", handle, 1, 0)
+    mask = nodes[0] if nodes else 0
+    return (mask & -mask).bit_length() - 1 if mask else None
 
 
-def _fault(nvml: Any, handle: Any) -> str | None:
-    """Why no new work should go here: memory rows that failed, or wait for a reset to be replaced."""
-    rows = _ask(nvml, nvml.nvmlDeviceGetRemappedRows, handle)
+def _worn(handle: Any) -> str | None:
+    """Why no new work should go here: memory that failed, or that waits for a reset to be replaced."""
+    rows = ask("nvmlDeviceGetRemappedRows", handle)
     if rows and rows[3]:
         return "has memory rows that could not be replaced: the card needs service"
-    if rows and rows[2]:
-        return "has memory rows that wait to be replaced: reset the GPU"
+    if (rows and rows[2]) or ask("nvmlDeviceGetRetiredPagesPendingStatus", handle):
+        return "has broken memory that a reset would replace: nvidia-smi --gpu-reset, or reboot"
     return None
 
 
-def _processes(nvml: Any, handle: Any) -> tuple[Process, ...]:
-    """The compute processes; graphics processes, as a desktop's, only take memory."""
-    found = _ask(nvml, nvml.nvmlDeviceGetComputeRunningProcesses, handle) or ()
-    return tuple(Process(p.pid, _name(p.pid), p.usedGpuMemory, processes.run_of(p.pid)) for p in found)
-
-
-def _name(pid: int) -> str | None:
-    try:
-        with open(f"/proc/{pid}/comm", encoding="utf-8", errors="replace") as file:
-            return file.read().strip()
-    except OSError:
-        return None
-
-
-def _links(nvml: Any, handles: dict[int, Any]) -> list[Link]:
-    lanes = {index: _lanes(nvml, handle) for index, handle in handles.items()}
-    bus = {_ask_bus(nvml, handle): index for index, handle in handles.items()}
-    return [
-        link
-        for a, b in combinations(handles, 2)
-        if (link := _link(nvml, a, b, handles, _between(lanes, bus, a, b))) is not None
-    ]
-
-
-def _ask_bus(nvml: Any, handle: Any) -> str | None:
-    pci = _ask(nvml, nvml.nvmlDeviceGetPciInfo, handle)
-    return pci.busId if pci else None
-
-
-def _lanes(nvml: Any, handle: Any) -> list[tuple[str | None, float]]:
-    """The active NVLink lanes: the bus id at the other end (None: a switch), and GB/s per direction."""
-    found: list[tuple[str | None, float]] = []
-    for lane in range(MAX_LINKS):
-        state = _ask(nvml, nvml.nvmlDeviceGetNvLinkState, handle, lane)
-        if state is None:
-            break
-        if state:
-            kind = _ask(nvml, nvml.nvmlDeviceGetNvLinkRemoteDeviceType, handle, lane)
-            remote = _ask(nvml, nvml.nvmlDeviceGetNvLinkRemotePciInfo, handle, lane)
-            speed = NVLINK_GBPS.get(_ask(nvml, nvml.nvmlDeviceGetNvLinkVersion, handle, lane) or 0, 25.0)
-            found.append((None if kind == 2 or remote is None else remote.busId, speed))
-    return found
-
-
-def _between(
-    lanes: dict[int, list[tuple[str | None, float]]], bus: dict[str | None, int], a: int, b: int
-) -> tuple[int, float]:
-    """(lanes, GB/s) from a to b: those that end there, or all that end in a switch which b is on too."""
-    direct = [speed for remote, speed in lanes[a] if remote is not None and bus.get(remote) == b]
-    switched = [speed for remote, speed in lanes[a] if remote is None]
-    if switched and any(remote is None for remote, _ in lanes[b]):
-        return len(switched), sum(switched)
-    return len(direct), sum(direct)
-
-
-def _link(nvml: Any, a: int, b: int, handles: dict[int, Any], nvlink: tuple[int, float]) -> Link | None:
-    status = _ask(nvml, nvml.nvmlDeviceGetP2PStatus, handles[a], handles[b], READ)
-    p2p = status == 0 if status is not None else None
-    count, speed = nvlink
-    if count:
-        return Link(a, b, "NVLINK", count, speed, p2p)
-    level = _ask(nvml, nvml.nvmlDeviceGetTopologyCommonAncestor, handles[a], handles[b])
-    return Link(a, b, ANCESTORS[level], 0, None, p2p) if level in ANCESTORS else None
+def _notes(devices: list[Device]) -> Iterator[str]:
+    if not devices:
+        yield "the NVIDIA driver is loaded and finds no GPU: lspci shows whether there is one"
+    for handle, gpu in devices:
+        if gpu.fault == LOST:
+            yield f"GPU {gpu.index} is lost: the kernel log says why (dmesg, Xid), and only a reboot brings it back"
+        errors = ask("nvmlDeviceGetTotalEccErrors", handle, UNCORRECTED, VOLATILE) if handle else None
+        if errors:
+            yield f"GPU {gpu.index} has had {errors} uncorrected memory errors since the driver was loaded"

@@ -12,7 +12,6 @@ from mgpu.plan.choose import Chosen, Wish, choose
 from mgpu.plan.fitness import permanent, unfit, unusable
 from mgpu.plan.layout import laid_out
 from mgpu.plan.links import UNKNOWN, Links, words
-from mgpu.plan.refusal import refusal
 from mgpu.spec.between import before, port_of
 from mgpu.spec.references import filled
 from mgpu.values.engine import url
@@ -36,6 +35,8 @@ def place(spec: Spec, machine: Machine, ignore_foreign: bool = False) -> Plan:
     wishes = {copy.name: _wish(copy, copies, machine, ignore_foreign) for copy in copies}
     chosen = choose(list(wishes.values()), links)
     if chosen is None:
+        from mgpu.plan.refusal import refusal
+
         raise refusal(list(wishes.values()), machine, ignore_foreign, _ever(copies, machine, links))
     free_ports(copies, machine)
     tasks = _linked({copy.name: _task(spec, copy, copies, chosen[copy.name], machine, links) for copy in copies})

@@ -13,6 +13,7 @@ from mgpu.spec.between import between_jobs
 from mgpu.spec.language import KINDS, NAME, PIPELINE, elsewhere, record
 from mgpu.spec.nearest import did_you_mean
 from mgpu.spec.notes import BAD, Notes, called, show
+from mgpu.spec.references import texts_in
 from mgpu.spec.shapes import Key, Record
 from mgpu.values.document import Document
 from mgpu.values.engine import Complaint, Engine
@@ -137,7 +138,7 @@ ENGINE_KEYS = frozenset(
 
 
 def _written_out_secrets(document: Document, notes: Notes) -> None:
-    for path, text in _texts(document.data, ()):
+    for path, text in texts_in(document.data, ()):
         name = str(path[-1])
         if len(path) > 1 and path[-2] == "env" and secret_name(name) and text and "${" not in text and "/" not in text:
             notes.add(
@@ -145,14 +146,3 @@ def _written_out_secrets(document: Document, notes: Notes) -> None:
             )
         elif secret_value(text):
             notes.add(f"{called(path)} holds what looks like a token", path, "list its variable under secrets:")
-
-
-def _texts(data: Any, path: Path) -> Iterator[tuple[Path, str]]:
-    if isinstance(data, str):
-        yield path, data
-    elif isinstance(data, dict):
-        for key, value in data.items():
-            yield from _texts(value, (*path, key))
-    elif isinstance(data, list):
-        for at, value in enumerate(data):
-            yield from _texts(value, (*path, at))

@@ -15,8 +15,6 @@ from mgpu.values.mark import Path
 
 def override(document: Document, sets: Sequence[str]) -> Document:
     """`document` with each of `sets` applied; values are read as YAML. Raises UsageError for a path to nowhere."""
-    if not sets:
-        return document
     data = deepcopy(document.data)
     given = {}
     for words in sets:

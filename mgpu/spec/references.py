@@ -17,18 +17,19 @@ PARTS = ("url", "urls", "host", "port")
 def texts(job: Job) -> Iterator[tuple[Path, str]]:
     """Every text of the job that may hold references, with its path in the document."""
     for key in ("env", "command", "args", "script_args"):
-        yield from _inside(getattr(job, key), (*job.path, key))
+        yield from texts_in(getattr(job, key), (*job.path, key))
 
 
-def _inside(value: Any, path: Path) -> Iterator[tuple[Path, str]]:
+def texts_in(value: Any, path: Path) -> Iterator[tuple[Path, str]]:
+    """Every text inside plain data, with its path; `path` is that of `value`."""
     if isinstance(value, str):
         yield path, value
     elif isinstance(value, Mapping):
         for key, item in value.items():
-            yield from _inside(item, (*path, key))
+            yield from texts_in(item, (*path, key))
     elif isinstance(value, (list, tuple)):
         for at, item in enumerate(value):
-            yield from _inside(item, (*path, at))
+            yield from texts_in(item, (*path, at))
 
 
 def asked(text: str) -> list[tuple[str, str]]:
