@@ -41,8 +41,8 @@ class Clash(NoRoom):
 class Lease:
     """What was taken. Whoever inherits `fds` holds it too; it ends when the last of them is closed."""
 
-    def __init__(self, fds: tuple[int, ...]) -> None:
-        self.fds = fds
+    def __init__(self) -> None:
+        self.fds: tuple[int, ...] = ()
 
     def release(self) -> None:
         """Close this process's own descriptors."""
@@ -80,15 +80,18 @@ def take(gpus: Iterable[str], ports: Iterable[int], holder: Holder) -> Lease:
 
     Raises Clash where one of them is held or is still used by a run whose keeper is gone; then nothing is taken.
     """
-    with _folder_errors():
-        fds, clashes = _try(_files(gpus, ports))
-        lease = Lease(tuple(fds))
+    lease = Lease()
+    try:
+        with _folder_errors():
+            clashes = _try(_files(gpus, ports), lease)
         if clashes:
-            lease.release()
             raise Clash(clashes)
-        for handle in lease.fds:
-            _write_note(handle, holder)
-        return lease
+    except BaseException:
+        lease.release()
+        raise
+    for handle in lease.fds:
+        _write_note(handle, holder)
+    return lease
 
 
 def holders(gpus: Iterable[str]) -> dict[str, str]:
@@ -110,17 +113,16 @@ def _file(kind: str, what: str) -> str:
     return f"{kind}-{what.replace('/', '_')}.lock"
 
 
-def _try(files: list[str]) -> tuple[list[int], dict[str, str]]:
+def _try(files: list[str], lease: Lease) -> dict[str, str]:
     place = folder() if files else ""
-    fds: list[int] = []
     clashes: dict[str, str] = {}
     for file in files:
         handle = locks.reach(os.path.join(place, file))
-        fds.append(handle)
+        lease.fds += (handle,)
         who = _living(_note(handle)) if locks.lock(handle) else _in_words(_note(handle))
         if who:
             clashes[file.removesuffix(".lock")] = who
-    return fds, clashes
+    return clashes
 
 
 def _holder_of(path: str) -> str | None:

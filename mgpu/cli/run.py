@@ -1,0 +1,144 @@
+"""Run a spec on this host."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mgpu.cli import show, source
+from mgpu.errors import NoRoom
+from mgpu.run import executor, follow, stopping
+
+if TYPE_CHECKING:
+    from mgpu.run.executor import Started
+    from mgpu.values.spec import Spec
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("file", metavar="SPEC", help="a spec; - is standard input")
+    source.add_sets(parser)
+    parser.add_argument("--name", metavar="NAME", help="another name than the spec's, for a second run of it")
+    parser.add_argument("--detach", action="store_true", help="come back once it is started")
+    parser.add_argument("--wait", action="store_true", help="wait until the GPUs are free")
+    parser.add_argument("--dry-run", action="store_true", help="print the commands for this host, and start nothing")
+    parser.add_argument("--ignore-foreign", action="store_true", help="take GPUs although other processes use them")
+    parser.add_argument("--json", action="store_true", help="print how it went as JSON, and logs on stderr")
+
+
+def main(options: argparse.Namespace) -> int:
+    path = Path(options.file)
+    spec = source.spec(path, [*options.sets, *([f"name={options.name}"] if options.name else [])])
+    show.warn(spec)
+    folder = os.getcwd() if options.file == "-" else os.path.dirname(os.path.abspath(path))
+    if options.dry_run:
+        return _dry(spec, folder, options)
+    spec = replace(spec, machine=None)
+    started = executor.start(spec, folder, options.ignore_foreign, options.wait, _waiting)
+    if options.detach:
+        return _detached(started, options)
+    _narrate(f"{spec.name} is run {started.id}{_gpus(started)}")
+    return _followed(started, options)
+
+
+def _dry(spec: Spec, folder: str, options: argparse.Namespace) -> int:
+    from mgpu import compile_spec
+    from mgpu.command.text import script
+    from mgpu.machine import snapshot
+
+    compiled = compile_spec(spec, snapshot.read(folder), None, options.ignore_foreign)
+    if options.json:
+        import json
+
+        from mgpu.command.data import plain
+
+        print(json.dumps(plain(compiled.plan, compiled.commands), indent=2, ensure_ascii=False))
+    else:
+        print(script(compiled.plan, compiled.commands), end="")
+    return 0
+
+
+def _waiting(refusal: NoRoom) -> None:
+    _narrate("waiting: " + refusal.message)
+
+
+def _narrate(words: str) -> None:
+    print(f"mgpu: {words}", file=sys.stderr, flush=True)
+
+
+def _gpus(started: Started) -> str:
+    indices = [str(gpu.index) for task in started.compiled.plan.tasks for gpu in task.gpus]
+    return f" on GPU{'s' if len(indices) > 1 else ''} {','.join(indices)}" if indices else ""
+
+
+def _detached(started: Started, options: argparse.Namespace) -> int:
+    name = started.compiled.spec.name
+    if options.json:
+        _report({"id": started.id, "name": name, "folder": started.folder})
+    else:
+        print(started.id)
+        _narrate(f"{name} runs on{_gpus(started)}; see it with: mgpu logs -f {name}; end it with: mgpu stop {name}")
+    return 0
+
+
+def _report(data: dict[str, Any]) -> None:
+    import json
+
+    print(json.dumps({"version": 1, **data}))
+
+
+def _followed(started: Started, options: argparse.Namespace) -> int:
+    """Follow the run to its end; the first ^C asks it to stop, the second kills it."""
+    asked: list[int] = []
+
+    def interrupt(number: int, _: object) -> None:
+        asked.append(number)
+        stopping.ask(started.folder)
+        words = "killing it" if len(asked) > 1 else "stopping it; once more kills it"
+        os.write(2, f"\nmgpu: {words}\n".encode())
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, interrupt)
+    urls = {command.task: command.probe.target for command in started.compiled.commands if command.probe and command.port}
+    out = sys.stderr.buffer if options.json else sys.stdout.buffer
+    tasks = [command.task for command in started.compiled.commands]
+    over = follow.follow(started.folder, tasks, out, lambda event: _tell(event, urls, len(tasks) > 1))
+    return _ended(started, over, bool(asked), options)
+
+
+def _tell(event: dict[str, Any], urls: dict[str, str], many: bool) -> None:
+    """An event in words, where a person wants to know of it."""
+    task, what = event.get("task"), event["what"]
+    if what == "ready" and (task in urls or many):
+        at = f" at {urls[task]}" if task in urls else ""
+        _narrate(f"{task} is ready{at} after {event['after']:.1f} s" if task in urls else f"{task} has started")
+    elif what == "failed":
+        _narrate(f"{task} failed with {event['code']}" + (f": {event['why']}" if "why" in event else ""))
+    elif what in ("late", "timeout"):
+        words = "was not ready within" if what == "late" else "ran longer than its timeout of"
+        _narrate(f"{task} {words} {event['after']:g} s: stopping it")
+    elif what == "leftover":
+        _narrate(f"{task} has ended and left processes behind: stopping them")
+    elif what == "killed":
+        _narrate(f"{task} did not stop in time: killed")
+    elif what == "ended" and many:
+        _narrate(f"{task} has ended")
+
+
+def _ended(started: Started, over: dict[str, Any] | None, asked: bool, options: argparse.Namespace) -> int:
+    if over is None:
+        _narrate("the keeper of this run is gone; what lives of it goes on: mgpu ps, mgpu stop " + started.id)
+        code, by = 125, None
+    else:
+        code, by = (130 if asked else over["code"]), over.get("by")
+    if by and not asked:
+        from mgpu.run import state
+
+        _narrate(f"the log of {by} is {state.log(started.folder, by)}")
+    if options.json:
+        _report({"id": started.id, "name": started.compiled.spec.name, "code": code, "by": by or ("mgpu" if over is None else None)})
+    return code

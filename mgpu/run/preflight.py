@@ -1,0 +1,89 @@
+"""Commands in, the values of their secrets out; or the error that starting them would end in, before a GPU is taken."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+
+from mgpu import Compiled
+from mgpu.errors import HostError, NoRoom
+from mgpu.values.command import Command
+from mgpu.values.plan import Task
+from mgpu.values.spec import Secret
+
+
+def check(compiled: Compiled, env: Mapping[str, str]) -> dict[str, dict[str, str]]:
+    """The secrets' values by task and name. Raises SpecError or HostError for what is missing on this host."""
+    for task, command in zip(compiled.plan.tasks, compiled.commands, strict=True):
+        _place(compiled, task, command)
+        _script(compiled, task, command)
+        _program(command, dict(command.env).get("PATH") or env.get("PATH", os.defpath))
+    return {command.task: _secrets(command, env) for command in compiled.commands}
+
+
+def _place(compiled: Compiled, task: Task, command: Command) -> None:
+    document = compiled.spec.document
+    if command.container:
+        path = (*task.job.path, "runtime" if task.job.runtime else "image")
+        raise document.error(document.problem("this version of mgpu starts processes only", path, "runtime: process"))
+    if not os.path.isdir(command.cwd):
+        path = (*task.job.path, "workdir")
+        raise document.error(document.problem(f"there is no folder {command.cwd}", path, "make it, or name another"))
+
+
+def _script(compiled: Compiled, task: Task, command: Command) -> None:
+    script = task.job.script
+    if script and not os.path.isfile(os.path.join(command.cwd, script)):
+        document = compiled.spec.document
+        hint = "a script is looked for in the spec's folder, or in workdir"
+        raise document.error(document.problem(f"there is no file {script} in {command.cwd}", (*task.job.path, "script"), hint))
+
+
+def _program(command: Command, path: str) -> None:
+    import shutil
+
+    program = command.argv[0]
+    if "/" in program:
+        file = os.path.join(command.cwd, program)
+        if not os.path.exists(file):
+            raise HostError(f"{command.task}: there is no program {file}", "mend its path", 127)
+        if os.path.isdir(file) or not os.access(file, os.X_OK):
+            raise HostError(f"{command.task}: {file} may not be executed", f"chmod +x {file}", 126)
+    elif not shutil.which(program, path=path):
+        denied = [os.path.join(folder, program) for folder in path.split(os.pathsep) if os.path.isfile(os.path.join(folder, program))]
+        if denied:
+            raise HostError(f"{command.task}: {denied[0]} may not be executed", f"chmod +x {denied[0]}", 126)
+        hint = f"install it, activate its environment, or name one in the spec: python: /path/to/venv/bin/python"
+        raise HostError(f"{command.task}: the program {program} is not on PATH", hint, 127)
+
+
+def _secrets(command: Command, env: Mapping[str, str]) -> dict[str, str]:
+    found = {secret.name: _value(secret, env) for secret in command.secrets}
+    missing = [secret for secret in command.secrets if found[secret.name] is None]
+    if missing:
+        words = ", ".join(secret.name + (f" (in {secret.file})" if secret.file else "") for secret in missing)
+        raise HostError(f"{command.task}: these secrets are missing: {words}", f"export {missing[0].name}=..., then run again", 1)
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _value(secret: Secret, env: Mapping[str, str]) -> str | None:
+    if secret.file is None:
+        return env.get(secret.name) or None
+    try:
+        with open(os.path.expanduser(secret.file), encoding="utf-8") as file:
+            return file.read().strip() or None
+    except (OSError, UnicodeDecodeError):
+        return None
+
+
+def ports(wanted: Iterable[int]) -> None:
+    """Raise NoRoom for the first port that cannot be bound: something listens there that the kernel's tables did not show."""
+    import socket
+
+    for port in wanted:
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError as error:
+                raise NoRoom(f"port {port} cannot be used: {error.strerror}", "name another with port:") from None

@@ -1,0 +1,87 @@
+"""The folder of a run: what it is (run.json), what happened (events.jsonl, only ever appended to), what it wrote (logs/).
+
+Standard library only: the keeper imports this too.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
+FORMAT = 1
+LOCK = "keeper.lock"
+
+
+def root() -> str:
+    """The folder of all runs of this user: MGPU_STATE_DIR, else mgpu/runs in XDG_STATE_HOME."""
+    given = os.environ.get("MGPU_STATE_DIR")
+    state = os.environ.get("XDG_STATE_HOME") or os.path.join(os.path.expanduser("~"), ".local", "state")
+    return os.path.join(given, "runs") if given else os.path.join(state, "mgpu", "runs")
+
+
+def write(path: str, data: dict[str, Any]) -> None:
+    """Write `data` as JSON so that `path` holds either all of it or what it held before. Raises OSError."""
+    temporary = f"{path}.new"
+    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            json.dump(data, file, ensure_ascii=False)
+            file.flush()
+            os.fsync(file.fileno())
+        os.rename(temporary, path)
+    except OSError:
+        os.unlink(temporary)
+        raise
+
+
+def read(path: str) -> dict[str, Any] | None:
+    """The JSON object in the file, or None where there is none that can be read."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            data = json.load(file)
+    except (OSError, ValueError):
+        return None
+    return data if isinstance(data, dict) else None
+
+
+def note(folder: str, what: str, task: str | None = None, **more: Any) -> None:
+    """Append an event. A full disk loses the event, never the job."""
+    event = {"time": round(time.time(), 3), "task": task, "what": what, **more}
+    line = json.dumps(event, ensure_ascii=False) + "\n"
+    try:
+        handle = os.open(os.path.join(folder, "events.jsonl"), os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError:
+        return
+    try:
+        os.write(handle, line.encode())
+    except OSError:
+        return
+    finally:
+        os.close(handle)
+
+
+def events(folder: str) -> Iterator[dict[str, Any]]:
+    """The events so far; a line that was cut off by a full disk is passed over."""
+    try:
+        with open(os.path.join(folder, "events.jsonl"), encoding="utf-8", errors="replace") as file:
+            lines = file.readlines()
+    except OSError:
+        return
+    for line in lines:
+        try:
+            event = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(event, dict) and "what" in event:
+            yield event
+
+
+def log(folder: str, task: str) -> str:
+    """The log file of a task."""
+    return os.path.join(folder, "logs", f"{task}.log")
