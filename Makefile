@@ -6,10 +6,8 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet install
 GPUS   := $(shell nvidia-smi -L 2>/dev/null | grep -c '^GPU ')
 TORCH  := $(if $(filter 0,$(GPUS)),torch==2.13.0,torch)
 ON_GPU := $(if $(filter-out 0 1,$(GPUS)),--set gpus=2)
-STUB   := .build/nvml/libnvidia-ml.so.1
 
 export PATH := $(CURDIR)/$(BIN):$(PATH)
-export MGPU_TEST_NVML := $(CURDIR)/$(STUB)
 
 .PHONY: demo test lint soak bench clean
 
@@ -17,7 +15,7 @@ demo: $(VENV)/.demo
 	mgpu run examples/digits/digits.mgpu.yaml $(ON_GPU)
 	mgpu run examples/chat/chat.mgpu.yaml
 
-test: lint $(STUB)
+test: lint
 	python -m pytest
 	python -m tests.bench
 
@@ -27,7 +25,7 @@ lint: $(VENV)/.test
 	mypy
 	lint-imports
 
-soak: $(VENV)/.test $(STUB)
+soak: $(VENV)/.test
 	MGPU_SOAK=1 python -m pytest
 
 bench: $(VENV)/.test
@@ -52,7 +50,3 @@ $(VENV)/.demo: pyproject.toml | $(BIN)/python
 $(VENV)/.test: pyproject.toml $(VENV)/.demo
 	$(PIP) --editable '.[demo,test]'
 	touch $@
-
-$(STUB): tests/fakes/nvml.c
-	mkdir -p $(@D)
-	gcc -shared -fPIC -O1 -Wall -Wl,-soname,$(@F) -o $@ $<

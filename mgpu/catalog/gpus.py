@@ -13,8 +13,8 @@ MAKERS = frozenset(("nvidia", "geforce", "tesla", "rtx"))
 
 
 class Product(NamedTuple):
-    """A GPU as sold. `memory` is what CUDA can give out (bytes); `bandwidth` of its memory, `nvlink_bandwidth` (all of its
-    `nvlinks` together) and `pcie_bandwidth` in GB/s, the latter two per direction; `nvlink` is how several are joined:
+    """A GPU as sold. `memory` is what CUDA can give out (bytes); `bandwidth` of its memory, `nvlink_bandwidth` (of all
+    its `nvlinks` together) and `pcie_bandwidth` in GB/s, the latter two per direction; `nvlink` is how several are joined:
     switch, cube, bridge, none; `p2p` whether the driver allows it over PCIe, None where that depends on the board."""
 
     id: str
@@ -116,7 +116,7 @@ def _spellings() -> dict[frozenset[str], Product]:
 
 
 def plain(name: str) -> frozenset[str]:
-    """The parts of a name that tell products apart, so that ``a100-80gb-sxm`` and ``NVIDIA A100-SXM4-80GB`` are the same."""
+    """The parts of a name that tell products apart: the same for ``a100-80gb-sxm`` and ``NVIDIA A100-SXM4-80GB``."""
     apart = re.sub(r"(nvidia|geforce|tesla|rtx|pro)", r" \1 ", name.lower())
     apart = re.sub(r"([0-9]{4})(ti|ada)", r"\1 \2", apart)
     parts = re.findall(r"[a-z0-9]+", apart)

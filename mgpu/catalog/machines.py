@@ -56,8 +56,7 @@ def _meant(name: str) -> str:
 
     parts = plain(name)
     ids = [product.id for product in products()]
-    shared = {product.id: len(parts & plain(product.id)) for product in products()}
-    kin = sorted((id for id in ids if shared[id]), key=lambda id: -shared[id])
+    kin = [name for name in sorted(ids, key=lambda name: -len(parts & plain(name))) if parts & plain(name)]
     close = kin[:3] or difflib.get_close_matches(name.lower(), ids, n=3, cutoff=0.5)
     return f"did you mean {' or '.join(close)}?" if close else f"one of: {', '.join(ids)}"
 

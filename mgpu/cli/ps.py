@@ -35,7 +35,11 @@ def main(options: argparse.Namespace) -> int:
         return 0
     rows = [("NAME", "TASK", "STATE", "GPUS", "PORT", "SINCE"), *(row for run in listed for row in _rows(run))]
     widths = [max(len(row[at]) for row in rows) for at in range(6)]
-    print("\n".join("  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows))
+    print(
+        "\n".join(
+            "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+        )
+    )
     return 0
 
 

@@ -101,9 +101,12 @@ def _followed(started: Started, options: argparse.Namespace) -> int:
         words = "killing it" if len(asked) > 1 else "stopping it; once more kills it"
         os.write(2, f"\nmgpu: {words}\n".encode())
 
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in executor.STOPPING:
         signal.signal(number, interrupt)
-    urls = {command.task: command.probe.target for command in started.compiled.commands if command.probe and command.port}
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, executor.STOPPING)
+    urls = {
+        command.task: command.probe.target for command in started.compiled.commands if command.probe and command.port
+    }
     out = sys.stderr.buffer if options.json else sys.stdout.buffer
     tasks = [command.task for command in started.compiled.commands]
     over = follow.follow(started.folder, tasks, out, lambda event: _tell(event, urls, len(tasks) > 1))
@@ -120,7 +123,8 @@ def _tell(event: dict[str, Any], urls: dict[str, str], many: bool) -> None:
         _narrate(f"{task} failed with {event['code']}" + (f": {event['why']}" if "why" in event else ""))
     elif what in ("late", "timeout"):
         words = "was not ready within" if what == "late" else "ran longer than its timeout of"
-        _narrate(f"{task} {words} {event['after']:g} s: stopping it")
+        why = f" ({event['why']})" if event.get("why") else ""
+        _narrate(f"{task} {words} {event['after']:g} s{why}: stopping it")
     elif what == "leftover":
         _narrate(f"{task} has ended and left processes behind: stopping them")
     elif what == "killed":
@@ -140,5 +144,12 @@ def _ended(started: Started, over: dict[str, Any] | None, asked: bool, options: 
 
         _narrate(f"the log of {by} is {state.log(started.folder, by)}")
     if options.json:
-        _report({"id": started.id, "name": started.compiled.spec.name, "code": code, "by": by or ("mgpu" if over is None else None)})
+        _report(
+            {
+                "id": started.id,
+                "name": started.compiled.spec.name,
+                "code": code,
+                "by": by or ("mgpu" if over is None else None),
+            }
+        )
     return code

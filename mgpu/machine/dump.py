@@ -35,7 +35,7 @@ def dump(machine: Machine) -> str:
     lines: list[str] = []
     for key, value in plain(machine).items():
         if isinstance(value, (dict, list)) and value and key not in ("ports", "docker"):
-            lines += [f"{key}:", *_block(key, value)]
+            lines += [f"{key}:", *_block(value)]
         else:
             lines.append(f"{key}: {_flow(_size(key, value))}")
     return "\n".join(lines) + "\n"
@@ -68,7 +68,7 @@ def _group(links: list[Link]) -> dict[str, Any]:
     return {**known, "pairs": [f"{link.a}-{link.b}" for link in links]}
 
 
-def _block(key: str, value: Any) -> list[str]:
+def _block(value: Any) -> list[str]:
     if isinstance(value, dict):
         return [f"  {name}: {_flow(item)}" for name, item in value.items()]
     return [line for item in value for line in (_item(item) if isinstance(item, dict) else [f"- {_flow(item)}"])]
@@ -78,7 +78,8 @@ def _item(item: dict[str, Any]) -> list[str]:
     lines = []
     for name, value in item.items():
         if name == "processes":
-            lines += [f"{name}:", *(f"- {_flow({key: _size(key, part) for key, part in row.items()})}" for row in value)]
+            rows = [{key: _size(key, part) for key, part in row.items()} for row in value]
+            lines += [f"{name}:", *(f"- {_flow(row)}" for row in rows)]
         else:
             lines.append(f"{name}: {_flow(_size(name, value))}")
     inner = "\n".join(lines).split("\n")
@@ -106,7 +107,9 @@ def _wrapped(text: str) -> str:
     """A list of short words on as many lines as it needs."""
     import textwrap
 
-    return "\n  ".join(textwrap.wrap(text, WIDTH, break_long_words=False, break_on_hyphens=False)) if '"' not in text else text
+    if '"' in text:
+        return text
+    return "\n  ".join(textwrap.wrap(text, WIDTH, break_long_words=False, break_on_hyphens=False))
 
 
 def _quoted(text: str) -> str:

@@ -8,9 +8,7 @@ from functools import lru_cache
 from typing import Any
 
 from mgpu.errors import UsageError
-from mgpu.machine.dump import VERSION
-from mgpu.machine.dump import dump as dump
-from mgpu.machine.dump import plain as plain
+from mgpu.machine.dump import VERSION, dump, plain
 from mgpu.spec.document import MAX_BYTES, read
 from mgpu.spec.notes import BAD, Notes, called, show
 from mgpu.spec.scalars import Choice, Flag, Integer, Size, Text
@@ -18,9 +16,11 @@ from mgpu.spec.shapes import Array, Either, Key, Made, Record, Table
 from mgpu.values.machine import LINK_KINDS, Docker, Gpu, Link, Machine, Process
 from mgpu.values.mark import Path
 
+__all__ = ["dump", "load", "plain", "resolve"]
+
 
 def resolve(text: str) -> Machine:
-    """The machine that ``--machine`` or a spec's ``machine:`` means: a file if there is one of that name, else a shorthand.
+    """The machine that ``--machine`` or a spec's ``machine:`` means: the file of that name, else a shorthand.
 
     Raises UsageError where it is neither, SpecError for what is wrong in the file.
     """
@@ -29,12 +29,12 @@ def resolve(text: str) -> Machine:
     if os.path.exists(text):
         return load(text, _text(text))
     if os.sep in text or text.endswith((".yaml", ".yml", ".json")):
-        raise UsageError(f"there is no machine file {text}", "write one on the box itself: mgpu machine --yaml > box.yaml")
+        raise UsageError(f"there is no machine file {text}", "write one on the box: mgpu machine --yaml > box.yaml")
     return shorthand(text)
 
 
 def load(name: str, text: str) -> Machine:
-    """The machine that `text` describes; `name` is what errors call it. Raises SpecError with all that is wrong with it."""
+    """The machine that `text` describes; `name` is what errors call it. Raises SpecError with all that is wrong."""
     document = read(name, text)
     notes = Notes(document)
     machine = shape().read(document.data, (), notes)
@@ -69,6 +69,7 @@ class Amount:
 
 
 TEXT = Text(empty=True)
+PACKAGE = r"[A-Za-z0-9][A-Za-z0-9._-]*"
 BYTES = Either({int: Integer(), str: Size()}, "bytes, or an amount of memory as 80GiB")
 
 
@@ -89,7 +90,7 @@ def shape() -> Record:
             "docker": Key(_docker(), "what the Docker engine can do; left out: there is none"),
             "mask": Key(Array(TEXT), "ids of the GPUs that mgpu may take; left out: all"),
             "ports": Key(Array(Integer(1, 65535)), "TCP ports in use"),
-            "software": Key(Table(TEXT, r"[A-Za-z0-9][A-Za-z0-9._-]*", "the name of a package"), "packages and versions"),
+            "software": Key(Table(TEXT, PACKAGE, "the name of a package"), "packages and versions"),
             "gpus": Key(Array(_gpu()), "the GPUs"),
             "links": Key(Array(_links()), "how pairs of GPUs are joined"),
             "notes": Key(Array(TEXT), "what else there is to say"),
@@ -103,7 +104,8 @@ def _known(version: int) -> int:
     return version
 
 
-def _machine(version: int = VERSION, links: Any = (), software: Any = None, **given: Any) -> Machine:
+def _machine(links: Any = (), software: Any = None, **given: Any) -> Machine:
+    given.pop("version", None)
     joined = tuple(link for group in links for link in group)
     return Machine(links=joined, software=tuple((software or {}).items()), **given)
 
@@ -140,7 +142,7 @@ def _gpu() -> Record:
             "numa": Key(Integer(), "the NUMA node it is next to"),
             "mig": Key(Flag(), "whether it is split by MIG"),
             "fault": Key(TEXT, "why it cannot be used"),
-            "processes": Key(Array(Record(lambda pid=None, **given: Process(pid, **given), process)), "what computes on it"),
+            "processes": Key(Array(Record(_process, process)), "what computes on it"),
             "holder": Key(TEXT, "who has leased it"),
             "utilization": Key(Integer(0, 100), "percent"),
             "temperature": Key(Integer(-100, 300), "degrees Celsius"),
@@ -149,6 +151,10 @@ def _gpu() -> Record:
             "pcie_width": Key(Integer(1), "lanes in use"),
         },
     )
+
+
+def _process(pid: int | None = None, **given: Any) -> Process:
+    return Process(pid, **given)
 
 
 def _capability(text: str) -> tuple[int, int]:

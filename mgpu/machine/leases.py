@@ -1,4 +1,4 @@
-"""GPU ids and ports in, the descriptors that hold them out: all or nothing, machine-wide, freed when no process has one open."""
+"""GPU ids and ports in, descriptors that hold them out: all or nothing, machine-wide, free when nobody has one open."""
 
 from __future__ import annotations
 
@@ -165,8 +165,8 @@ def _note(handle: int) -> Holder | None:
 
     try:
         said = json.loads(os.pread(handle, NOTE, 0))
-        words = ("".join(filter(str.isprintable, str(said[key])))[:100] for key in ("run", "name", "user"))
-        return Holder(*words, float(said["since"]))
+        run, name, user = ("".join(filter(str.isprintable, str(said[key])))[:100] for key in ("run", "name", "user"))
+        return Holder(run, name, user, float(said["since"]))
     except (OSError, ValueError, KeyError, TypeError, OverflowError):
         return None
 

@@ -1,4 +1,4 @@
-"""The GPUs that NVML can ask in, how each pair of them is joined out: NVLink if there is any, else the way over PCIe."""
+"""GPUs and their NVML handles in, how each pair is joined out: by NVLink if there is any, else the way over PCIe."""
 
 from __future__ import annotations
 

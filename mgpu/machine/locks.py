@@ -1,4 +1,4 @@
-"""A path in, a descriptor with a kernel lock on it out: open-file-description byte ranges, freed by the kernel and by nothing else."""
+"""A path in, a descriptor with a kernel lock on it out: byte ranges of an open file, freed by the kernel alone."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ INDEX = re.compile(r"\s*[+-]?[0-9]+")
 
 
 def left(mask: str, gpus: tuple[Gpu, ...]) -> tuple[Gpu, ...]:
-    """The GPUs that a process with CUDA_VISIBLE_DEVICES=`mask` could use, in the mask's order. Indices count by bus id."""
+    """The GPUs that a process with CUDA_VISIBLE_DEVICES=`mask` could use, in its order. Indices count by bus id."""
     words = mask.split(",")
     named = _by_uuid if words[0].startswith("GPU-") else _by_index
     found: list[Gpu] = []

@@ -12,8 +12,8 @@ from mgpu.machine.ask import Device, ask
 from mgpu.values.machine import Gpu, Link
 
 REMEDIES = {
-    "LibraryNotFound": "no NVIDIA driver library (libnvidia-ml.so.1) is installed here: no GPU can be used. On a machine "
-    "with a GPU install the driver; a container wants --gpus all",
+    "LibraryNotFound": "no NVIDIA driver library (libnvidia-ml.so.1) is installed here: no GPU can be used. "
+    "On a machine with a GPU install the driver; a container wants --gpus all",
     "DriverNotLoaded": "the NVIDIA driver is installed but not loaded: run modprobe nvidia as root, or reboot",
     "LibRmVersionMismatch": "the NVIDIA driver was updated while it was loaded: reboot, or reload its kernel modules",
     "NoPermission": "this user may not ask the NVIDIA driver: look at the mode of /dev/nvidiactl",

@@ -23,7 +23,7 @@ def of(handle: Any) -> tuple[Process, ...]:
 
 
 def named(pid: int) -> str | None:
-    """The process's own name; of an interpreter also the script or module that it runs. None where it cannot be seen."""
+    """The process's own name; of a Python also the script or module that it runs. None where it is not seen."""
     try:
         with open(f"/proc/{pid}/comm", encoding="utf-8", errors="replace") as file:
             name = file.read().strip()
@@ -35,7 +35,7 @@ def named(pid: int) -> str | None:
 
 
 def _program(words: list[str]) -> str:
-    """What a Python was asked to run: the first word that is no option, or the module after -m. Code after -c is not shown."""
+    """What a Python was asked to run: the first word that is no option, or the module after -m, but no code after -c."""
     for at, word in enumerate(words):
         if word == "-m":
             return words[at + 1] if at + 1 < len(words) else ""

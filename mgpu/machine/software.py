@@ -1,4 +1,4 @@
-"""The interpreter that process jobs run in, in; the versions of the packages that engines are, out. Nothing is imported."""
+"""The interpreter of process jobs in, the versions of the packages that engines are out. Nothing is imported."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def _folders() -> Iterator[str]:
     beside = os.path.join(os.path.dirname(os.path.dirname(program)), "lib") if program else ""
     names = sorted(entry for entry in _entries(beside) if re.fullmatch(r"python3\.\d+", entry))
     if program and os.path.dirname(program) != os.path.dirname(sys.executable) and names:
-        yield from (os.path.join(beside, name, packages) for name in names for packages in ("site-packages", "dist-packages"))
+        yield from (os.path.join(beside, name, kind) for name in names for kind in ("site-packages", "dist-packages"))
     else:
         yield from (folder for folder in sys.path if folder)
 

@@ -1,1 +1,1 @@
-"""Commands in, processes out: what changes the host. Imported module by module; the keeper's half is standard library only."""
+"""Changes the host: carries out Commands, and decides nothing."""

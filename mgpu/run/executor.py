@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, NamedTuple
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 PATIENCE = 3.0
 """Seconds that a clash with another mgpu, or a port just taken, is tried again without --wait."""
 PAUSE = 0.2
+STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Started(NamedTuple):
@@ -32,10 +34,15 @@ class Started(NamedTuple):
 
 
 def start(
-    spec: Spec, folder: str, ignore_foreign: bool = False, wait: bool = False, waiting: Callable[[NoRoom], None] | None = None
+    spec: Spec,
+    folder: str,
+    ignore_foreign: bool = False,
+    wait: bool = False,
+    waiting: Callable[[NoRoom], None] | None = None,
 ) -> Started:
     """Start `spec`, whose own folder is `folder`, on this host.
 
+    On return SIGINT, SIGTERM and SIGHUP are blocked: they are the caller's to pass on, from the moment there is a run.
     Raises SpecError, NoRoom (after waiting, where `wait`, only if it can never fit), and HostError for what the host
     lacks: a program, a script, a secret, a folder that can be written.
     """
@@ -58,8 +65,10 @@ def start(
 
 def _taken(compiled: Compiled, secrets: Mapping[str, Mapping[str, str]]) -> Started:
     """Make the run's folder, take the leases, and start the keeper; undone where one of them fails."""
-    run = runs.new(compiled.spec.name)
+    unblocked = signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
+    run = None
     try:
+        run = runs.new(compiled.spec.name)
         gpus = {gpu for command in compiled.commands for gpu in command.gpus}
         ports = {command.port for command in compiled.commands if command.port}
         holder = leases.Holder(run.id, run.name, runs.user(), time.time())
@@ -68,7 +77,9 @@ def _taken(compiled: Compiled, secrets: Mapping[str, Mapping[str, str]]) -> Star
             _write(run, compiled)
             _keep(run, lease.fds, secrets)
     except BaseException:
-        run.discard()
+        if run:
+            run.discard()
+        signal.pthread_sigmask(signal.SIG_SETMASK, unblocked)
         raise
     os.close(run.lock)
     return Started(run.id, run.folder, compiled)
@@ -116,5 +127,3 @@ def _keep(run: runs.New, fds: tuple[int, ...], secrets: Mapping[str, Mapping[str
         process.stdin.close()
     except BrokenPipeError:
         raise HostError(f"the keeper did not start: see {run.folder}/keeper.log") from None
-
-

@@ -1,10 +1,282 @@
-"""A run's folder as argument and its tasks on stdin, the run's exit code out: the program that a run is kept by."""
+"""The keeper of one run: starts its tasks in order, watches them, stops them, and holds the leases until all are gone.
 
+A program of its own, standard library only: ``python -I -S keeper.py FOLDER``, with the caller's environment and the
+values of secrets as JSON on standard input, so that they are in no file and on no command line. It is the subreaper of
+everything the run starts, so nothing of the run outlives its notice; when it exits, the kernel frees the leases.
+"""
+
+from __future__ import annotations
+
+import json
 import os
+import select
+import signal
 import sys
+import time
 
 if __name__ == "__main__":
     sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
-    from mgpu.run.keeping import main
 
-    sys.exit(main(sys.argv[1]))
+from mgpu.machine import processes
+from mgpu.run import state
+from mgpu.run.probes import Watch
+from mgpu.run.task import Task, environment
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+SUBREAPER = 36
+"""PR_SET_CHILD_SUBREAPER, of prctl(2)."""
+TICK = 0.25
+"""Seconds between looks at clocks when nothing else happens."""
+STOPPED, TIMED_OUT, FAILED = 143, 124, 125
+
+
+class Keeper:
+    """The run's state and the one loop that changes it."""
+
+    def __init__(self, folder: str, run: dict[str, Any], given: dict[str, Any]) -> None:
+        self.folder, self.run = folder, run
+        self.caller: dict[str, str] = given["env"]
+        self.secrets: dict[str, dict[str, str]] = given["secrets"]
+        self.leases: list[int] = given["fds"]
+        self.tasks = {command["task"]: Task(command) for command in run["commands"]}
+        self.asked = 0
+        self.ending = False
+        self.first: Task | None = None
+        self.wake, self.bell = os.pipe()
+        os.set_blocking(self.wake, False)
+        os.set_blocking(self.bell, False)
+
+    def keep(self) -> int:
+        """Carry the run through; returns its exit code."""
+        self.listen()
+        while not self.finished():
+            self.reap()
+            self.watch_clocks()
+            self.start_what_can()
+            self.end_what_must()
+            if not self.finished():
+                self.wait()
+        return self.code()
+
+    def listen(self) -> None:
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, self.ask)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.set_wakeup_fd(self.bell, warn_on_full_buffer=False)
+        signal.pthread_sigmask(signal.SIG_SETMASK, [])
+
+    def ask(self, *_: object) -> None:
+        """Someone asks the run to stop: with grace, and the second time at once."""
+        self.asked += 1
+
+    def wait(self) -> None:
+        select.select([self.wake], [], [], TICK)
+        try:
+            while os.read(self.wake, 512):
+                pass
+        except BlockingIOError:
+            return
+
+    def note(self, what: str, task: Task | None = None, **more: Any) -> None:
+        state.note(self.folder, what, task.name if task else None, **more)
+
+    def start_what_can(self) -> None:
+        if self.ending or self.asked:
+            return
+        for task in self.tasks.values():
+            needs = task.command["needs"].items()
+            if task.pid is None and not task.gone and all(self.tasks[name].is_so(wanted) for name, wanted in needs):
+                self.start(task)
+
+    def start(self, task: Task) -> None:
+        values = self.secrets.get(task.name, {})
+        try:
+            task.spawn(
+                environment(self.run["id"], task.command, self.caller, values), state.log(self.folder, task.name)
+            )
+        except OSError as error:
+            task.gone = True
+            self.settle(task, 127 if isinstance(error, FileNotFoundError) else 126, why=f"{error.strerror}")
+            return
+        self.note("started", task, pid=task.pid)
+        probe = task.command["probe"]
+        if probe:
+            token = values.get(probe["bearer"] or "")
+            task.watch = Watch({**probe, "token": token}, state.log(self.folder, task.name), self.bell)
+        else:
+            self.become_ready(task)
+
+    def become_ready(self, task: Task) -> None:
+        task.ready = True
+        if task.watch:
+            task.watch.close()
+        self.note("ready", task, after=round(time.monotonic() - task.started, 3))
+
+    def reap(self) -> None:
+        """Take the exit status of whatever has ended: tasks, and orphans that the kernel handed to us."""
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                break
+            if not pid:
+                break
+            task = next((task for task in self.tasks.values() if task.pid == pid), None)
+            if task:
+                task.code = os.waitstatus_to_exitcode(status)
+        for task in self.tasks.values():
+            if task.code is not None and not task.gone:
+                self.clear(task)
+
+    def clear(self, task: Task) -> None:
+        """The task's own process has ended: end what it left behind, and settle it once nothing is left."""
+        left = self.left(task)
+        if not left:
+            task.gone = True
+            code = task.code or 0
+            self.settle(task, 128 - code if code < 0 else code)
+        elif task.stopping is None:
+            self.note("leftover", task, pids=sorted(left))
+            self.stop(task)
+
+    def left(self, task: Task) -> set[int]:
+        """The live processes of this task: all that descend from it, in whatever session, orphans by their mark.
+
+        An orphan that has lost its mark belongs to the last task that is there.
+        """
+        last = all(other.gone for other in self.tasks.values() if other is not task)
+        table = processes.table()
+        mine = processes.descendants([os.getpid()], table) - {os.getpid()}
+        owners = (task.name, None) if last else (task.name,)
+        return {pid for pid in mine if self.owner(pid, table) in owners}
+
+    def owner(self, pid: int, table: dict[int, processes.Process]) -> str | None:
+        """The name of the task that a descendant belongs to."""
+        pids = {task.pid: name for name, task in self.tasks.items()}
+        while pid in table and pid != os.getpid():
+            name = pids.get(pid) or processes.variable(pid, processes.TASK)
+            if name:
+                return name
+            pid = table[pid].parent
+        return None
+
+    def settle(self, task: Task, code: int, **more: Any) -> None:
+        """Record how the task ended, and whether that ends the run."""
+        if task.why in (TIMED_OUT, FAILED):
+            code = task.why
+        elif task.why is None and code == 0 and not task.ready:
+            code, more = 1, {"why": "it ended before it was ready"}
+        task.code = code
+        task.failed = code != 0 and task.why != STOPPED
+        self.note("failed" if task.failed else "ended", task, code=code, **more)
+        if task.failed:
+            self.first = self.first or task
+            self.ending = True
+
+    def watch_clocks(self) -> None:
+        now = time.monotonic()
+        for task in self.tasks.values():
+            if not task.running:
+                continue
+            probe, limit = task.command["probe"], task.command["timeout"]
+            if task.watch and task.watch.ready and not task.ready:
+                self.become_ready(task)
+            if self.asked > 1:
+                self.kill(task)
+            elif task.stopping is not None:
+                if now > task.stopping + task.command["stop"]["grace"]:
+                    self.kill(task)
+            elif limit and now > task.started + limit:
+                self.note("timeout", task, after=limit)
+                task.why = TIMED_OUT
+                self.stop(task)
+            elif probe and not task.ready and task.code is None and now > task.started + probe["within"]:
+                self.note("late", task, after=probe["within"], why=task.watch.refusal if task.watch else None)
+                task.why = FAILED
+                self.stop(task)
+
+    def end_what_must(self) -> None:
+        """Stop what has to stop now: everything that nothing else still needs, where the run is ending."""
+        finite = [task for task in self.tasks.values() if not task.command["serves"]]
+        if finite and all(task.gone for task in finite):
+            self.ending = True
+        if self.asked and not self.ending:
+            self.ending = True
+            self.note("stopping")
+        if not self.ending:
+            return
+        for task in self.tasks.values():
+            if task.pid is None:
+                task.gone = True
+            elif task.running and task.stopping is None and not self.needed(task):
+                task.why = STOPPED
+                self.stop(task)
+
+    def needed(self, task: Task) -> bool:
+        """Whether a live task needs this one, so that it is stopped later."""
+        return any(other.running and task.name in other.command["needs"] for other in self.tasks.values())
+
+    def stop(self, task: Task) -> None:
+        task.stopping = time.monotonic()
+        self.send(task, getattr(signal, task.command["stop"]["signal"]))
+
+    def kill(self, task: Task) -> None:
+        if not task.killed:
+            self.note("killed", task)
+        task.killed = True
+        task.stopping = task.stopping or time.monotonic()
+        task.why = task.why or STOPPED
+        self.send(task, signal.SIGKILL)
+
+    def send(self, task: Task, number: int) -> None:
+        """Signal the task's session; to kill, or when its first process is gone already, all else of it."""
+        for pid in self.left(task):
+            process = processes.read(pid)
+            if process and (number == signal.SIGKILL or task.code is not None or process.session == task.pid):
+                processes.send(process, number)
+                processes.send(process, signal.SIGCONT)
+
+    def finished(self) -> bool:
+        return all(task.gone for task in self.tasks.values())
+
+    def code(self) -> int:
+        """The run's exit code: that of the first task that failed."""
+        if self.first:
+            return self.first.code or 0
+        return 130 if self.asked else 0
+
+
+def subreap() -> None:
+    """Have the kernel hand this process the orphans of its descendants."""
+    import ctypes
+
+    ctypes.CDLL(None).prctl(SUBREAPER, 1, 0, 0, 0)
+
+
+def main(folder: str) -> int:
+    """Keep the run in `folder` until nothing of it lives."""
+    given = json.loads(sys.stdin.buffer.read())
+    run = state.read(os.path.join(folder, "run.json"))
+    if run is None:
+        return FAILED
+    subreap()
+    for lease in given["fds"]:
+        os.set_inheritable(lease, True)
+    os.set_inheritable(given["lock"], False)
+    state.note(folder, "kept", pid=os.getpid())
+    keeper = Keeper(folder, run, given)
+    try:
+        code = keeper.keep()
+    except BaseException as error:
+        state.note(folder, "broken", why=f"{type(error).__name__}: {error}")
+        raise
+    first = keeper.first
+    state.note(folder, "over", code=code, by=first.name if first else None)
+    return code
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -36,7 +36,9 @@ def _script(compiled: Compiled, task: Task, command: Command) -> None:
     if script and not os.path.isfile(os.path.join(command.cwd, script)):
         document = compiled.spec.document
         hint = "a script is looked for in the spec's folder, or in workdir"
-        raise document.error(document.problem(f"there is no file {script} in {command.cwd}", (*task.job.path, "script"), hint))
+        raise document.error(
+            document.problem(f"there is no file {script} in {command.cwd}", (*task.job.path, "script"), hint)
+        )
 
 
 def _program(command: Command, path: str) -> None:
@@ -50,10 +52,14 @@ def _program(command: Command, path: str) -> None:
         if os.path.isdir(file) or not os.access(file, os.X_OK):
             raise HostError(f"{command.task}: {file} may not be executed", f"chmod +x {file}", 126)
     elif not shutil.which(program, path=path):
-        denied = [os.path.join(folder, program) for folder in path.split(os.pathsep) if os.path.isfile(os.path.join(folder, program))]
+        denied = [
+            os.path.join(folder, program)
+            for folder in path.split(os.pathsep)
+            if os.path.isfile(os.path.join(folder, program))
+        ]
         if denied:
             raise HostError(f"{command.task}: {denied[0]} may not be executed", f"chmod +x {denied[0]}", 126)
-        hint = f"install it, activate its environment, or name one in the spec: python: /path/to/venv/bin/python"
+        hint = "install it, activate its environment, or name one in the spec: python: /path/to/venv/bin/python"
         raise HostError(f"{command.task}: the program {program} is not on PATH", hint, 127)
 
 
@@ -62,7 +68,9 @@ def _secrets(command: Command, env: Mapping[str, str]) -> dict[str, str]:
     missing = [secret for secret in command.secrets if found[secret.name] is None]
     if missing:
         words = ", ".join(secret.name + (f" (in {secret.file})" if secret.file else "") for secret in missing)
-        raise HostError(f"{command.task}: these secrets are missing: {words}", f"export {missing[0].name}=..., then run again", 1)
+        raise HostError(
+            f"{command.task}: these secrets are missing: {words}", f"export {missing[0].name}=..., then run again", 1
+        )
     return {name: value for name, value in found.items() if value is not None}
 
 
@@ -77,7 +85,7 @@ def _value(secret: Secret, env: Mapping[str, str]) -> str | None:
 
 
 def ports(wanted: Iterable[int]) -> None:
-    """Raise NoRoom for the first port that cannot be bound: something listens there that the kernel's tables did not show."""
+    """Raise NoRoom for the first port that cannot be bound, whatever the kernel's tables have shown."""
     import socket
 
     for port in wanted:

@@ -1,59 +1,121 @@
-"""A probe in, whether it is met out: HTTP with the right content, TCP, or a line of the log. Standard library only."""
+"""A probe in, readiness out: asked in a thread of its own, so that a server that hangs holds up nothing."""
 
 from __future__ import annotations
 
-import re
+import os
+import time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable
     from typing import Any
 
-PATIENCE = 2.0
+    Asker = Callable[[], str | None]
+
+PATIENCE = 5.0
 """Seconds that one question may take."""
-MOST = 4 * 2**20
-"""Bytes of an answer that are looked at."""
+BODY = 4 * 2**20
+"""How much of an answer is read, in bytes."""
+LINE = 2**16
+"""How much of an unfinished line of a log is kept for the next look, in bytes."""
 
 
-def met(probe: Mapping[str, Any], log: str, secrets: Mapping[str, str]) -> bool:
-    """Whether the job behind `probe` is ready now. `log` is its log file."""
-    kind, target = probe["kind"], probe["target"]
-    if kind == "http":
-        return _http(target, probe.get("contains"), secrets.get(probe.get("bearer") or ""))
-    return _tcp(target) if kind == "tcp" else _log(target, log)
+class Watch:
+    """Asks until the probe is answered; then `ready` is true and a byte is written to `wake`."""
+
+    def __init__(self, probe: dict[str, Any], log: str, wake: int) -> None:
+        from threading import Thread
+
+        self.ready = False
+        self.refusal = "it was never asked"
+        self._ask = asker(probe, log)
+        self._wake = wake
+        self._over = False
+        Thread(target=self._run, daemon=True).start()
+
+    def close(self) -> None:
+        """Ask no more."""
+        self._over = True
+
+    def _run(self) -> None:
+        began = time.monotonic()
+        while not self._over:
+            refusal = self._answer()
+            if refusal is None:
+                self.ready = True
+                os.write(self._wake, b"\0")
+                return
+            self.refusal = refusal
+            time.sleep(0.05 if time.monotonic() - began < 10 else 0.5)
+
+    def _answer(self) -> str | None:
+        try:
+            return self._ask()
+        except (OSError, ValueError) as error:  # whose words may hold the token
+            return type(error).__name__
 
 
-def _http(url: str, contains: str | None, bearer: str | None) -> bool:
-    import http.client
+def asker(probe: dict[str, Any], log: str) -> Asker:
+    """The question that a probe stands for: None is yes, text is why not yet."""
+    if probe["kind"] == "http":
+        return lambda: _http(probe["target"], probe["contains"], probe["token"])
+    if probe["kind"] == "tcp":
+        return lambda: _tcp(probe["target"])
+    return _LogSearch(probe["target"], log)
+
+
+def _http(url: str, contains: str | None, token: str | None) -> str | None:
+    from http.client import HTTPConnection, HTTPException, HTTPSConnection
     from urllib.parse import urlsplit
 
-    where = urlsplit(url)
-    connection = http.client.HTTPConnection(where.hostname or "127.0.0.1", where.port, timeout=PATIENCE)
+    parts = urlsplit(url)
+    kind = HTTPSConnection if parts.scheme == "https" else HTTPConnection
+    connection = kind(parts.hostname or "", parts.port, timeout=PATIENCE)
     try:
-        headers = {"Authorization": f"Bearer {bearer}"} if bearer else {}
-        connection.request("GET", where.path or "/", headers=headers)
+        path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        connection.request("GET", path, headers={"Authorization": f"Bearer {token}"} if token else {})
         answer = connection.getresponse()
-        return answer.status == 200 and (contains is None or contains.encode() in answer.read(MOST))
-    except (OSError, http.client.HTTPException, ValueError):
-        return False
+        body = answer.read(BODY) if answer.status == 200 else b""
+    except (OSError, HTTPException) as error:
+        return f"GET {url}: {error or type(error).__name__}"
     finally:
         connection.close()
+    if answer.status != 200:
+        return f"GET {url}: status {answer.status}"
+    if contains and contains.encode() not in body:
+        return f"GET {url}: the answer lacks {contains!r}"
+    return None
 
 
-def _tcp(target: str) -> bool:
+def _tcp(target: str) -> str | None:
     import socket
 
     host, _, port = target.rpartition(":")
     try:
         socket.create_connection((host.strip("[]"), int(port)), timeout=PATIENCE).close()
-    except OSError:
-        return False
-    return True
+    except OSError as error:
+        return f"connecting to {target}: {error}"
+    return None
 
 
-def _log(pattern: str, log: str) -> bool:
-    try:
-        with open(log, encoding="utf-8", errors="replace") as file:
-            return any(re.search(pattern, line) for line in file)
-    except OSError:
-        return False
+class _LogSearch:
+    """Looks for a regular expression in what is new in a log."""
+
+    def __init__(self, pattern: str, log: str) -> None:
+        import re
+
+        self._pattern = re.compile(pattern.encode(), re.MULTILINE)
+        self._log = log
+        self._offset = 0
+        self._line = b""
+
+    def __call__(self) -> str | None:
+        with open(self._log, "rb") as file:
+            file.seek(self._offset)
+            while chunk := file.read(2**20):
+                self._offset += len(chunk)
+                text = self._line + chunk
+                if self._pattern.search(text):
+                    return None
+                self._line = text[text.rfind(b"\n") + 1 :][-LINE:]
+        return f"no line of the log matches {self._pattern.pattern.decode()!r}"

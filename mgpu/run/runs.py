@@ -30,7 +30,8 @@ class New(NamedTuple):
 
 
 class Run(NamedTuple):
-    """A run as its folder tells it. `state` is running, unkept (no keeper, but processes), ended, failed, lost or unreadable."""
+    """A run as its folder tells it. `state` is running, unkept (processes, but no keeper), ended, failed, lost, newer
+    (its format) or unreadable."""
 
     id: str
     folder: str
@@ -59,7 +60,7 @@ def user() -> str:
 
 
 def new(name: str) -> New:
-    """Make the folder of a new run. Raises UsageError where a live run has this name, HostError where it cannot be made."""
+    """Make the folder of a new run. Raises UsageError where a live run has the name, HostError where the disk refuses."""
     root = state.root()
     try:
         os.makedirs(root, 0o700, exist_ok=True)
@@ -85,7 +86,9 @@ def _made(root: str, name: str) -> New:
     try:
         os.mkdir(folder, 0o700)
         os.mkdir(os.path.join(folder, "logs"), 0o700)
-        state.write(os.path.join(folder, "run.json"), {"format": state.FORMAT, "id": identity, "name": name, "commands": []})
+        state.write(
+            os.path.join(folder, "run.json"), {"format": state.FORMAT, "id": identity, "name": name, "commands": []}
+        )
         lock = locks.reach(os.path.join(folder, state.LOCK))
     except OSError as error:
         raise HostError(f"the state of the run cannot be written: {error.strerror}: {folder}", HINT) from error
@@ -136,5 +139,7 @@ def named(word: str) -> Run:
     every = list(found())
     matching = [run for run in every if word in (run.id, run.name)]
     if not matching:
-        raise UsageError(f"there is no run {word!r}", did_you_mean(word, {run.name for run in every}) or "see: mgpu ps --all")
+        raise UsageError(
+            f"there is no run {word!r}", did_you_mean(word, {run.name for run in every}) or "see: mgpu ps --all"
+        )
     return next((run for run in matching if run.alive), matching[-1])

@@ -1,4 +1,4 @@
-"""The folder of a run: what it is (run.json), what happened (events.jsonl, only ever appended to), what it wrote (logs/).
+"""The folder of a run: what it is (run.json), what happened (events.jsonl, only appended to), what it wrote (logs/).
 
 Standard library only: the keeper imports this too.
 """
@@ -55,7 +55,9 @@ def note(folder: str, what: str, task: str | None = None, **more: Any) -> None:
     event = {"time": round(time.time(), 3), "task": task, "what": what, **more}
     line = json.dumps(event, ensure_ascii=False) + "\n"
     try:
-        handle = os.open(os.path.join(folder, "events.jsonl"), os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        handle = os.open(
+            os.path.join(folder, "events.jsonl"), os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600
+        )
     except OSError:
         return
     try:

@@ -33,7 +33,7 @@ def _is_keeper(pid: int, folder: str) -> bool:
 
 
 def stop(run: runs.Run, now: bool = False) -> None:
-    """End `run` and return once nothing of it lives; `now` without grace. Raises HostError where something will not end."""
+    """End `run` and return once nothing of it lives; `now`: without grace. Raises HostError where something stays."""
     grace = sum(command["stop"]["grace"] for command in run.data.get("commands", ())) + SLACK
     kept = ask(run.folder)
     if kept and now:

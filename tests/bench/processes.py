@@ -1,0 +1,62 @@
+"""Whole processes measured: a cold `mgpu validate` and `mgpu render`, and what `mgpu run` adds to a job."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from statistics import median
+
+from tests.bench.figure import Figure, interleaved, milliseconds
+
+SPEC = Path(__file__).with_name("sixty.mgpu.yaml")
+IMPORTS = "import pydantic, jinja2, ruamel.yaml"
+"""What a tool of this kind usually pays before it has read a line."""
+RATIO = 1.4
+OVERHEAD = 300.0
+TIMES = 15
+
+
+def command() -> str:
+    """The installed `mgpu` beside this interpreter."""
+    return str(Path(sys.executable).with_name("mgpu"))
+
+
+def process(*argv: str, env: Mapping[str, str] | None = None) -> Callable[[], object]:
+    """A whole process as something to measure: it must succeed, and nobody reads what it says."""
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "stdin": subprocess.DEVNULL}
+    return partial(subprocess.run, argv, check=True, env=env, **quiet)
+
+
+def cold_start() -> Iterator[Figure]:
+    """`mgpu validate` and `mgpu render` of a spec of 60 lines against bare imports."""
+    works = [
+        process(sys.executable, "-c", "pass"),
+        process(sys.executable, "-c", IMPORTS),
+        process(command(), "validate", str(SPEC)),
+        process(command(), "render", str(SPEC)),
+    ]
+    bare, imports, validate, render = interleaved(works, TIMES)
+    yield milliseconds("cold: python -c pass", bare)
+    yield milliseconds(f"cold: {IMPORTS}", imports)
+    for verb, taken in (("validate", validate), ("render", render)):
+        yield milliseconds(f"cold: mgpu {verb}, 60 lines", taken)
+        ratio = (min(taken) / min(imports), median(taken) / median(imports))
+        yield Figure(f"cold: mgpu {verb} / those imports", *ratio, "x", RATIO)
+
+
+def run_of_true() -> Iterator[Figure]:
+    """What `mgpu run` of `true` takes above a bare `true`, its state and leases in a folder of its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        spec = Path(folder, "true.mgpu.yaml")
+        spec.write_text('kind: task\nname: bench-true\ncommand: ["true"]\n')
+        env = os.environ | {"HOME": folder, "XDG_STATE_HOME": f"{folder}/state", "MGPU_LOCK_DIR": f"{folder}/lock"}
+        bare, run = interleaved([process("true"), process(command(), "run", str(spec), env=env)], TIMES)
+    yield milliseconds("true", bare)
+    yield milliseconds("mgpu run of true", run)
+    added = (1000 * (min(run) - min(bare)), 1000 * (median(run) - median(bare)))
+    yield Figure("what mgpu run adds to true", *added, "ms", OVERHEAD)
