@@ -14,8 +14,8 @@ MAKERS = frozenset(("nvidia", "geforce", "tesla", "rtx"))
 
 class Product(NamedTuple):
     """A GPU as sold. `memory` is what CUDA can give out (bytes); `bandwidth` of its memory, `nvlink_bandwidth` (of all
-    its `nvlinks` together) and `pcie_bandwidth` in GB/s, the latter two per direction; `nvlink` is how several are joined:
-    switch, cube, bridge, none; `p2p` whether the driver allows it over PCIe, None where that depends on the board."""
+    its `nvlinks` together) and `pcie_bandwidth` in GB/s, the latter two per direction; `nvlink` is how several are
+    joined: switch, cube, bridge, none; `p2p` whether the driver allows it over PCIe, None where the board decides."""
 
     id: str
     name: str

@@ -64,8 +64,8 @@ def _links(links: tuple[Link, ...]) -> list[dict[str, Any]]:
 
 
 def _group(links: list[Link]) -> dict[str, Any]:
-    known = _known(links[0], "kind", "nvlinks", "bandwidth", "p2p")
-    return {**known, "pairs": [f"{link.a}-{link.b}" for link in links]}
+    names = ("kind", "nvlinks", "bandwidth", "p2p") if links[0].nvlinks else ("kind", "bandwidth", "p2p")
+    return {**_known(links[0], *names), "pairs": [f"{link.a}-{link.b}" for link in links]}
 
 
 def _block(value: Any) -> list[str]:

@@ -35,7 +35,7 @@ def named(pid: int) -> str | None:
 
 
 def _program(words: list[str]) -> str:
-    """What a Python was asked to run: the first word that is no option, or the module after -m, but no code after -c."""
+    """What a Python was asked to run: the first word that is no option, or the module after -m; no code after -c."""
     for at, word in enumerate(words):
         if word == "-m":
             return words[at + 1] if at + 1 < len(words) else ""

@@ -42,8 +42,10 @@ def _references(job: Job, known: dict[str, Job], notes: Notes) -> None:
         for name, part in asked(text):
             if name not in known:
                 notes.add(f"there is no job {name!r} to refer to", path, did_you_mean(name, known))
+            elif not part:
+                notes.add(f"${{jobs.{name}}} does not say what of {name}", path, f"${{jobs.{name}.url}}")
             elif part not in PARTS:
-                notes.add(f"a job has no {part or 'part of this name'!r}", path, did_you_mean(part, PARTS))
+                notes.add(f"a job has no {part!r}", path, did_you_mean(part, PARTS))
             elif part != "host" and port_of(known[name]) is None:
                 notes.add(f"{name} has no port, so it has no {part}", path, f"give {name} a port:")
 
@@ -75,7 +77,7 @@ def before(jobs: Iterable[Job]) -> dict[str, frozenset[str]]:
         if name in over or name in above:
             return over.get(name, frozenset())
         found: set[str] = set()
-        for other, state in known[name].needs.items():
+        for other, state in ((o, s) for o, s in known[name].needs.items() if o in known):
             found |= find(other, (*above, name)) | ({other} if state == "done" else set())
         over[name] = frozenset(found)
         return over[name]

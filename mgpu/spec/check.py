@@ -10,8 +10,8 @@ from typing import Any
 
 from mgpu.engines import engine_named
 from mgpu.spec.between import between_jobs
-from mgpu.spec.language import KINDS, NAME, PIPELINE, elsewhere, record
-from mgpu.spec.nearest import did_you_mean
+from mgpu.spec.language import KEYS, KINDS, NAME, PIPELINE, elsewhere, record
+from mgpu.spec.nearest import did_you_mean, nearest
 from mgpu.spec.notes import BAD, Notes, called, show
 from mgpu.spec.references import texts_in
 from mgpu.spec.shapes import Key, Record
@@ -62,7 +62,12 @@ def _kind(data: Any, path: Path, notes: Notes, default: str | None = None) -> st
     if kind in KINDS and isinstance(kind, str):
         return kind
     if "kind" not in data:
-        notes.add(f"kind is missing in {called(path)}", path, f"add kind: one of {', '.join(KINDS)}", key=True)
+        notes.add(
+            "kind is missing" + (f" in {called(path)}" if path else ""),
+            path,
+            f"add kind: one of {', '.join(KINDS)}",
+            key=True,
+        )
     else:
         hint = did_you_mean(kind, KINDS) if isinstance(kind, str) else f"one of: {', '.join(KINDS)}"
         notes.add(f"kind cannot be {show(kind)}", (*path, "kind"), hint)
@@ -109,9 +114,10 @@ def _job(data: Any, kind: str, path: Path, notes: Notes, name: str) -> Job | Non
         return None
     job = replace(job, name=job.name or name, path=path)
     engine = engine_named(job.engine)
-    for key in sorted(engine.requires - data.keys()):
+    meant = {nearest(key, KEYS[kind]) for key in data if key not in KEYS[kind]}
+    for key in sorted(engine.requires - data.keys() - meant):
         notes.add(f"{key} is missing: {engine.name} needs it", path, f"add {key}:", key=True)
-    for key in sorted(data.keys() & ENGINE_KEYS - engine.takes - engine.requires):
+    for key in sorted(data.keys() & ENGINE_KEYS & KEYS[kind].keys() - engine.takes - engine.requires):
         notes.add(f"{engine.name} has no {key}", (*path, key), f"remove {key}", key=True)
     for flag in [flag for flag in job.args if flag.replace("_", "-") in engine.owned]:
         owner = engine.owned[flag.replace("_", "-")]

@@ -122,7 +122,8 @@ class _Reader:
             return self.alias(event, depth)
         self.count(event, 1, depth)
         if event.tag is not None and event.tag != "!":
-            self.refuse(f"the tag {event.tag[:40]} is not allowed", event, "specs are plain data: remove the tag")
+            written = str(event.tag).replace("tag:yaml.org,2002:", "!!")[:40]
+            self.refuse(f"the tag {written} is not allowed", event, "specs are plain data: remove the tag")
         before = self.nodes
         if event.anchor:
             self.anchors[event.anchor] = None

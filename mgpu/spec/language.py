@@ -90,6 +90,7 @@ GPUS = Either(
         ),
     },
     "a number, all, or a mapping of count, memory, name, link, ids",
+    {list: "to name them: gpus: {ids: [0, 1]}"},
 )
 
 PARALLEL = Either(
@@ -156,6 +157,12 @@ ENGINE = {
     "model": Key(WORD, "the model: a repository, or a file or folder"),
     "quantization": Key(Text(FLAG, "a short word"), "how the weights are quantized, as awq-int4"),
     "context_length": Key(Integer(1), "tokens of context a request may use"),
+    "command": Key(Array(Text(empty=True), 1), "the program and its arguments, each a word"),
+    "args": Key(Table(Anything(), FLAG, "a flag's name without dashes"), "the engine's own flags, without dashes"),
+    "parallel": Key(PARALLEL, "the parallel layout: auto, or sizes"),
+    "version": Key(Text(r"[0-9A-Za-z][A-Za-z0-9._+-]*", "a version in quotes, as '0.32.0'"), "the engine's version"),
+}
+SCRIPT = {
     "script": Key(WORD, "the script that every rank runs, relative to the spec's folder"),
     "script_args": Key(
         Either(
@@ -164,10 +171,6 @@ ENGINE = {
         ),
         "what the script is given",
     ),
-    "command": Key(Array(Text(empty=True), 1), "the program and its arguments, each a word"),
-    "args": Key(Table(Anything(), FLAG, "a flag's name, without dashes"), "the engine's own flags, without dashes"),
-    "parallel": Key(PARALLEL, "the parallel layout: auto, or sizes"),
-    "version": Key(Text(r"[0-9][A-Za-z0-9._+-]*", "a version in quotes, as '0.32.0'"), "the engine's version"),
 }
 SERVER = {
     "port": Key(Integer(1, 65535), "where it is served; the engine's usual port if left out"),
@@ -192,7 +195,7 @@ def _job(kind: str, /, **given: Any) -> Job:
 
 KEYS: dict[str, dict[str, Key]] = {
     "inference": COMMON | _engines("inference") | ENGINE | SERVER,
-    "training": COMMON | _engines("training") | ENGINE,
+    "training": COMMON | _engines("training") | ENGINE | SCRIPT,
     "task": COMMON | {"command": ENGINE["command"]._replace(required=True)} | SERVER,
 }
 """The keys of each kind of job."""
@@ -211,9 +214,11 @@ def elsewhere(kind: str, keys: dict[str, Key]) -> Callable[[str], str | None]:
         ):
             if name in inner and key in keys:
                 return f"put it under {key}: {{{name}: ...}}"
-        for other, known in (*KEYS.items(), ("pipeline", ("jobs",))):
-            if name in known and other != kind:
-                return f"{name} is a key of kind: {other}"
+        having = [other for other, known in (*KEYS.items(), ("pipeline", ("jobs",))) if name in known]
+        if having and kind == "pipeline":
+            return f"{name} belongs to a job: put it under jobs:"
+        if having:
+            return f"{name} is a key of kind: {' or '.join(having)}"
         if "args" in keys:
             return "mgpu's keys are listed by `mgpu schema`; the engine's own flags go under args:"
         return None

@@ -36,7 +36,8 @@ class Array:
 
     def read(self, value: Any, path: Path, notes: Notes) -> Any:
         if not isinstance(value, list):
-            hint = "write it as a list: [" + str(value) + "]" if isinstance(value, str) and len(value) < 40 else None
+            words = value.split() if isinstance(value, str) and len(value) < 40 else []
+            hint = f"write it as a list: [{', '.join(words)}]" if words else None
             return notes.add(f"{called(path)} wants a list, not {show(value)}", path, hint)
         if len(value) < self.least:
             return notes.add(f"{called(path)} is empty", path, f"give at least {self.least}")
@@ -61,7 +62,9 @@ class Table:
         table = {}
         for name, item in value.items():
             if not re.fullmatch(self.pattern, name):
-                notes.add(f"{show(name)} is not {self.what}", (*path, name), key=True)
+                bare = name.lstrip("-")
+                hint = f"write {bare}" if bare != name and re.fullmatch(self.pattern, bare) else None
+                notes.add(f"{show(name)} is not {self.what}", (*path, name), hint, key=True)
             else:
                 table[name] = self.item.read(item, (*path, name), notes)
         return BAD if any(item is BAD for item in table.values()) else table
@@ -102,8 +105,11 @@ class Record:
                 notes.add(f"{name} has no value", (*path, name), "give a value or remove the key", key=True)
             else:
                 found[name] = key.shape.read(item, (*path, name), notes)
+        meant = {nearest(name, self.keys) for name in value if name not in self.keys}
         for name, key in self.keys.items():
-            if key.required and name not in value:
+            if key.required and name in meant:
+                found[name] = BAD
+            elif key.required and name not in value:
                 where = f" in {called(path)}" if path else ""
                 found[name] = notes.add(f"{name} is missing{where}", path, f"add {name}: {key.doc}", key=True)
         return BAD if any(item is BAD for item in found.values()) else self.make(**found)
@@ -121,15 +127,18 @@ class Record:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Either:
-    """Several shapes, told apart by the kind of YAML value: int, str, list or dict."""
+    """Several shapes, told apart by the kind of YAML value: int, str, list or dict; `instead` are hints for others."""
 
     shapes: Mapping[type, Shape]
     what: str
+    instead: Mapping[type, str] = field(default_factory=dict)
 
     def read(self, value: Any, path: Path, notes: Notes) -> Any:
         shape = self.shapes.get(type(value))
         if shape is None:
-            return notes.add(f"{called(path)} wants {self.what}, not {show(value)}", path)
+            return notes.add(
+                f"{called(path)} wants {self.what}, not {show(value)}", path, self.instead.get(type(value))
+            )
         return shape.read(value, path, notes)
 
     def schema(self) -> dict[str, Any]:

@@ -33,11 +33,20 @@ def milliseconds(name: str, seconds: Sequence[float], bound: float | None = None
 
 def interleaved(works: Sequence[Callable[[], object]], times: int) -> list[list[float]]:
     """The seconds that each of `works` took, each `times` times, in turns after one round that does not count."""
-    taken: list[list[float]] = [[] for _ in works]
-    for turn in range(times + 1):
-        for work, seconds in zip(works, taken, strict=True):
-            start = time.perf_counter()
-            work()
-            if turn:
-                seconds.append(time.perf_counter() - start)
+    rounds = [[timed(work) for work in works] for _ in range(times + 1)]
+    return [list(seconds) for seconds in zip(*rounds[1:], strict=True)]
+
+
+def repeated(work: Callable[[], object], times: int, most: float = 2.0) -> list[float]:
+    """The seconds that `work` took: up to `times` times, no further once `most` seconds are spent in all."""
+    taken = [timed(work)]
+    while len(taken) < times and sum(taken) < most:
+        taken.append(timed(work))
     return taken
+
+
+def timed(work: Callable[[], object]) -> float:
+    """The seconds that `work` takes."""
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start

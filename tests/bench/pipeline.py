@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from statistics import median
 
 from mgpu import compile, compile_spec
@@ -14,7 +15,7 @@ from mgpu.spec.check import check
 from mgpu.spec.document import read
 from mgpu.values.document import Document
 from mgpu.values.machine import Machine
-from tests.bench.figure import Figure, interleaved, milliseconds
+from tests.bench.figure import Figure, interleaved, milliseconds, repeated
 
 Case = tuple[str, str, Document, Machine]
 
@@ -42,7 +43,7 @@ def catalogue() -> Iterator[Figure]:
             done = compile_spec(check(document), machine)
             script(done.plan, done.commands)
 
-    works = [_repeated(from_text), _repeated(from_documents)]
+    works = [_rounds(from_text), _rounds(from_documents)]
     text, documents = interleaved(works, 7)
     count = len(cases) * ROUNDS
     yield _rate("catalogue rendered, parsing included", count, text, 150)
@@ -52,10 +53,9 @@ def catalogue() -> Iterator[Figure]:
 def placement() -> Iterator[Figure]:
     """Placing jobs on 1,024 GPUs, NVLink islands of eight."""
     machine = resolve(f"{GPUS}xh100-sxm")
-    wanted = [check(read("bench.mgpu.yaml", text)) for text in SPECS.values()]
-    taken = interleaved([lambda spec=spec: place(spec, machine) for spec in wanted], 9)
-    for gpus, seconds in zip(SPECS, taken, strict=True):
-        yield milliseconds(f"place {gpus} of {GPUS:,} GPUs", seconds, 50)
+    for gpus, text in SPECS.items():
+        spec = check(read("bench.mgpu.yaml", text))
+        yield milliseconds(f"place {gpus} of {GPUS:,} GPUs", repeated(partial(place, spec, machine), 9), 50)
 
 
 def _case(name: str, text: str) -> Case:
@@ -63,7 +63,7 @@ def _case(name: str, text: str) -> Case:
     return name, text, document, resolve(document.data["machine"])
 
 
-def _repeated(work: Callable[[], object]) -> Callable[[], None]:
+def _rounds(work: Callable[[], object]) -> Callable[[], None]:
     def rounds() -> None:
         for _ in range(ROUNDS):
             work()
