@@ -13,6 +13,6 @@ from tests.require import require
 
 @pytest.fixture
 def nvml(tmp_path: Path) -> Stub:
-    """A stub of the driver's library that knows no GPU yet: `write` shows some, `env` is for the processes to see them."""
+    """A stub of the driver's library that knows no GPU yet: `write` shows some, `env` is for those that shall see."""
     require("gcc", shutil.which("gcc") is not None, "the stub of libnvidia-ml.so.1 is compiled from C")
     return Stub(tmp_path).write()

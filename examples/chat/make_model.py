@@ -7,6 +7,7 @@ from each token to the one that follows. No token of the sentence occurs twice; 
 from __future__ import annotations
 
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import gguf
@@ -36,7 +37,7 @@ CERTAINTY = 20.0
 def next_tokens() -> list[tuple[int, int]]:
     """Each token that the model knows what follows, and what follows: ``:`` starts the sentence, ``</s>`` ends it."""
     chain = [TOKENS.index(b"<0x3A>"), *(TOKENS.index(word) for word in WORDS), TOKENS.index(b"</s>")]
-    return list(zip(chain, chain[1:], strict=False))
+    return list(pairwise(chain))
 
 
 def tensors() -> dict[str, numpy.ndarray]:

@@ -42,9 +42,7 @@ def network() -> nn.Module:
     )
 
 
-def train_epoch(
-    model: nn.Module, batches: DataLoader, optimizer: torch.optim.Optimizer, device: torch.device
-) -> float:
+def train_epoch(model: nn.Module, batches: DataLoader, optimizer: torch.optim.Optimizer, device: torch.device) -> float:
     """One pass over this rank's shard; the mean loss over all ranks."""
     total = torch.zeros(2, device=device)
     for images, labels in batches:

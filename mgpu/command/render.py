@@ -34,7 +34,7 @@ def _command(task: Task, plan: Plan, templates: Path | None) -> Command:
     lines = words(engine.name, _values(task, engine), templates)
     boxed = task.runtime == "docker"
     if boxed:
-        lines = _without_entrypoint(lines, engine, job.image)
+        lines = _without_entrypoint(lines, engine)
     elif job.python:
         lines[0][0] = _beside(job.python, lines[0][0])
     return Command(
@@ -75,10 +75,10 @@ def _values(task: Task, engine: Engine) -> dict[str, Any]:
     return {**given, **engine.variables(task)}
 
 
-def _without_entrypoint(lines: list[list[str]], engine: Engine, image: str | None) -> list[list[str]]:
-    """The lines without the leading words that the engine's own image supplies; a foreign image gets them all."""
+def _without_entrypoint(lines: list[list[str]], engine: Engine) -> list[list[str]]:
+    """The lines without the leading words that the entrypoint of the image, the engine's or one built on it, supplies."""
     count = len(engine.entrypoint)
-    if image or tuple(lines[0][:count]) != engine.entrypoint:
+    if tuple(lines[0][:count]) != engine.entrypoint:
         return lines
     return [line for line in (lines[0][count:], *lines[1:]) if line]
 

@@ -10,8 +10,8 @@ from typing import Any
 from mgpu.errors import UsageError
 from mgpu.machine.dump import VERSION, dump, plain
 from mgpu.spec.document import MAX_BYTES, read
-from mgpu.spec.notes import BAD, Notes, called, show
-from mgpu.spec.scalars import Choice, Flag, Integer, Size, Text
+from mgpu.spec.notes import BAD, Notes
+from mgpu.spec.scalars import Choice, Flag, Integer, Number, Size, Text
 from mgpu.spec.shapes import Array, Either, Key, Made, Record, Table
 from mgpu.values.machine import LINK_KINDS, Docker, Gpu, Link, Machine, Process
 from mgpu.values.mark import Path
@@ -54,18 +54,6 @@ def _text(path: str) -> str:
         raise UsageError(f"the machine file {path} cannot be read: {error.strerror}") from None
     except UnicodeDecodeError as error:
         raise UsageError(f"the machine file {path} is not UTF-8 at byte {error.start}", "save it as UTF-8") from None
-
-
-class Amount:
-    """A number with or without a fraction."""
-
-    def read(self, value: Any, path: Path, notes: Notes) -> Any:
-        if isinstance(value, bool) or not isinstance(value, (int, float)):
-            return notes.add(f"{called(path)} wants a number, not {show(value)}", path)
-        return float(value)
-
-    def schema(self) -> dict[str, Any]:
-        return {"type": "number"}
 
 
 TEXT = Text(empty=True)
@@ -146,7 +134,7 @@ def _gpu() -> Record:
             "holder": Key(TEXT, "who has leased it"),
             "utilization": Key(Integer(0, 100), "percent"),
             "temperature": Key(Integer(-100, 300), "degrees Celsius"),
-            "power": Key(Amount(), "watts"),
+            "power": Key(Number(), "watts"),
             "pcie_generation": Key(Integer(1), "at most"),
             "pcie_width": Key(Integer(1), "lanes in use"),
         },
@@ -167,7 +155,7 @@ def _links() -> Made:
     keys = {
         "kind": Key(Choice(LINK_KINDS), "as in `nvidia-smi topo -m`", required=True),
         "nvlinks": Key(Integer(), "how many NVLinks"),
-        "bandwidth": Key(Amount(), "GB/s per direction"),
+        "bandwidth": Key(Number(), "GB/s per direction"),
         "p2p": Key(Flag(), "whether the driver lets them read each other's memory"),
         "pairs": Key(Array(pair, 1), "the pairs that are joined so, as [0-1, 0-2]", required=True),
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from itertools import combinations
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from mgpu.catalog.gpus import pcie_bandwidth, products
 from mgpu.machine.ask import Device, ask
@@ -16,8 +16,8 @@ MAX_LINKS = 36
 """NVML_NVLINK_MAX_LINKS of the newest header; older drivers refuse the upper half."""
 READ = 0
 """NVML_P2P_CAPS_INDEX_READ; the binding's own constant is a tuple by mistake."""
-GPU = 0
-"""NVML_NVLINK_DEVICE_TYPE_GPU."""
+GPU, SWITCH = 0, 2
+"""NVML_NVLINK_DEVICE_TYPE_GPU and _SWITCH."""
 
 
 class Lanes(NamedTuple):
@@ -31,14 +31,16 @@ def between(devices: list[Device]) -> tuple[Link, ...]:
     """A Link for every pair of which NVML says anything."""
     alive = [device for device in devices if device.handle]
     buses = {device.gpu.bus_id for device in alive}
-    lanes = {device.gpu.index: _lanes(device.handle, buses) for device in alive}
+    lanes = {device.gpu.index: _lanes(device, buses) for device in alive}
     links = (_link(a, b, _shared(lanes[a.gpu.index], lanes[b.gpu.index], b.gpu)) for a, b in combinations(alive, 2))
     return tuple(link for link in links if link)
 
 
-def _lanes(handle: Any, buses: set[str | None]) -> Lanes:
-    """What is at the far end of each lane. An unknown end is a switch: guests of a virtual machine often cannot see it
-    (NVIDIA/nccl#1182). A GPU that is not among `buses` is one that this container was not given."""
+def _lanes(device: Device, buses: set[str | None]) -> Lanes:
+    """What is at the far end of each lane. Where it cannot be seen, as often in a guest of a virtual machine
+    (NVIDIA/nccl#1182), it is a switch if that is how the product is sold. A GPU that is not among `buses` is one that
+    this container was not given."""
+    handle, sold = device.handle, next((p.nvlink for p in products() if p.id == device.gpu.product), None)
     peers: Counter[str] = Counter()
     switch = 0
     for lane in range(MAX_LINKS):
@@ -48,8 +50,9 @@ def _lanes(handle: Any, buses: set[str | None]) -> Lanes:
         bus = remote.busId if remote else None
         if bus in buses and bus is not None:
             peers[bus] += 1
-        elif ask("nvmlDeviceGetNvLinkRemoteDeviceType", handle, lane) != GPU:
-            switch += 1
+        else:
+            kind = ask("nvmlDeviceGetNvLinkRemoteDeviceType", handle, lane)
+            switch += kind == SWITCH or (kind != GPU and sold == "switch")
     return Lanes(peers, switch)
 
 

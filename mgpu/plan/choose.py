@@ -47,7 +47,7 @@ def _search(wishes: list[Wish], taken: dict[str, Chosen], links: Links, steps: l
         if steps[0] < 0:
             return None
         now = {**taken, wish.task: chosen}
-        if possible(rest, now):
+        if possible(rest, now, links):
             found = _search(rest, now, links, steps)
             if found is not None:
                 return found
@@ -60,11 +60,11 @@ def left(wish: Wish, taken: dict[str, Chosen]) -> Chosen:
     return tuple(gpu for gpu in wish.allowed if gpu.index not in gone)
 
 
-def possible(wishes: list[Wish], taken: dict[str, Chosen]) -> bool:
-    """Whether every group of wishes that all run at once could still be given enough GPUs, links aside.
+def possible(wishes: list[Wish], taken: dict[str, Chosen], links: Links) -> bool:
+    """Whether the wishes could still be granted: each by itself with its link, and those that run at once all together.
 
-    A matching between wishes and GPUs, grown by augmenting paths (Kuhn): where it holds, and no link is asked for,
-    the search never has to turn back.
+    Together by a matching between wishes and GPUs, grown by augmenting paths (Kuhn): where it holds, and no link is
+    asked for, the search never has to turn back.
     """
     holder: dict[int, str] = {}
     byname = {wish.task: wish for wish in wishes}
@@ -82,6 +82,8 @@ def possible(wishes: list[Wish], taken: dict[str, Chosen]) -> bool:
     together: list[str] = []
     for wish in wishes:
         if wish.count > len(room[wish.task]):
+            return False
+        if wish.rank < UNKNOWN and next(sets(wish, left(wish, taken), links), None) is None:
             return False
         if all(other in wish.apart for other in together):
             together.append(wish.task)

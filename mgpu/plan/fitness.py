@@ -20,6 +20,9 @@ def unusable(gpu: Gpu, machine: Machine, ignore_foreign: bool = False) -> str | 
         return "is outside the CUDA_VISIBLE_DEVICES that mgpu was started with"
     if gpu.holder:
         return f"is held by {gpu.holder}"
+    ours = next((process for process in gpu.processes if process.run is not None), None)
+    if ours:
+        return f"is in use by run {ours.run}" + (f" (pid {ours.pid})" if ours.pid else "")
     foreign = [process for process in gpu.processes if process.run is None]
     if foreign and not ignore_foreign:
         first = foreign[0]

@@ -60,7 +60,7 @@ def user() -> str:
 
 
 def new(name: str) -> New:
-    """Make the folder of a new run. Raises UsageError where a live run has the name, HostError where the disk refuses."""
+    """Make the folder of a new run. Raises UsageError where a live run has the name, HostError if the disk refuses."""
     root = state.root()
     try:
         os.makedirs(root, 0o700, exist_ok=True)

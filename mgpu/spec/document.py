@@ -20,6 +20,7 @@ MAX_DEPTH = 64
 
 INTEGER = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
 FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
+SURROGATE = re.compile("[\ud800-\udfff]")
 WORDS = {"": None, "~": None} | {
     spelling: value
     for word, value in (("null", None), ("true", True), ("false", False))
@@ -131,8 +132,8 @@ class _Reader:
         data: Any
         if kind == "ScalarEvent":
             data = scalar(event.value) if event.implicit[0] else event.value
-            if isinstance(data, str) and "\0" in data:
-                self.refuse("a NUL character cannot be passed to any program", event)
+            if isinstance(data, str):
+                data = self.text_of(data, event)
         elif kind == "SequenceStartEvent":
             data, deep = self.sequence(events, path, depth)
         else:
@@ -140,6 +141,17 @@ class _Reader:
         if event.anchor:
             self.anchors[event.anchor] = (data, 1 + self.nodes - before, deep)
         return data, deep
+
+    def text_of(self, text: str, event: Any) -> str:
+        """A text as programs can be given it: pairs of escaped surrogates, as JSON writes them, are one character."""
+        if "\0" in text:
+            self.refuse("a NUL character cannot be passed to any program", event)
+        if text.isascii() or not SURROGATE.search(text):
+            return text
+        try:
+            return text.encode("utf-16", "surrogatepass").decode("utf-16")
+        except UnicodeDecodeError:
+            self.refuse("half a character stands here (a lone surrogate)", event, "write the character itself")
 
     def alias(self, event: Any, depth: int) -> tuple[Any, int]:
         known = self.anchors.get(event.anchor)
@@ -177,11 +189,9 @@ class _Reader:
     def key(self, event: Any, path: Path, table: dict[str, Any]) -> str:
         if type(event).__name__ != "ScalarEvent":
             self.refuse("a key must be plain text", event)
-        key: str = event.value
+        key = self.text_of(event.value, event)
         if key == "<<":
             self.refuse("merge keys are not part of the spec language", event, "write the keys out; specs are literal")
-        if "\0" in key:
-            self.refuse("a NUL character cannot be passed to any program", event)
         if key in table:
             here: Path = (*path, key)
             first = self.keys[here]

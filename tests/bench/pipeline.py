@@ -25,7 +25,7 @@ SPECS = {
     "1": "{kind: task, command: [x], gpus: 1}",
     "8": "{kind: task, command: [x], gpus: 8}",
     "all": "{kind: task, command: [x], gpus: all}",
-    "100 x 8": "{kind: task, command: [x], gpus: 8, replicas: 100}",
+    "16 x 8": "{kind: task, command: [x], gpus: 8, replicas: 16}",
 }
 
 

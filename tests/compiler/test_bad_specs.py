@@ -31,7 +31,7 @@ if REWRITE:
     rewrite(FILE, DIVIDER, problems)
 
 
-@pytest.mark.parametrize("case", cases(FILE, DIVIDER), ids=lambda case: case.name)
+@pytest.mark.parametrize("case", list(cases(FILE, DIVIDER)), ids=lambda case: case.name)
 def test_bad_spec(case: Case) -> None:
     assert problems(case.text) == case.expected
 

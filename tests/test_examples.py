@@ -1,0 +1,93 @@
+"""Every example and catalogue spec is good and renders; the examples run for real."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mgpu.cli import main
+from tests.require import require
+
+ROOT = Path(__file__).parents[1]
+SPECS = sorted(path.relative_to(ROOT) for folder in ("examples", "specs") for path in ROOT.glob(f"{folder}/**/*.yaml"))
+EACH = pytest.mark.parametrize("spec", SPECS, ids=str)
+SENTENCE = "I know only this sentence, but every word of it came from a real llama.cpp server."
+
+
+def test_specs_are_found_where_people_look_for_them() -> None:
+    assert {path.parts[0] for path in SPECS} == {"examples", "specs"}
+    assert not [path for path in SPECS if not path.name.endswith(".mgpu.yaml")]
+
+
+@EACH
+def test_first_lines_name_the_schema_and_say_what_it_is(spec: Path) -> None:
+    first, second, *_ = (ROOT / spec).read_text().splitlines()
+    schema = first.removeprefix("# yaml-language-server: $schema=")
+    assert (ROOT / spec.parent / schema).resolve() == ROOT / "specs" / "mgpu.schema.json"
+    assert second.startswith("# ")
+    assert second.endswith((".", ":"))
+
+
+@EACH
+def test_valid(spec: Path) -> None:
+    assert main(["validate", str(ROOT / spec)]) == 0
+
+
+@EACH
+def test_renders_on_a_machine_with_gpus(spec: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["render", str(ROOT / spec), "--machine", "2xa100-sxm4-80gb"]) == 0
+    assert capsys.readouterr().out.startswith("# ")
+
+
+def test_digits_renders_on_two_gpus_when_told_to(capsys: pytest.CaptureFixture[str]) -> None:
+    spec = str(ROOT / "examples/digits/digits.mgpu.yaml")
+    assert main(["render", spec, "--set", "gpus=2", "--machine", "2xrtx-4090"]) == 0
+    text = capsys.readouterr().out
+    assert "CUDA_VISIBLE_DEVICES=0,1\n" in text
+    assert "--nproc-per-node 2 " in text
+
+
+def run(spec: str, folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    """`mgpu run` of an example with this interpreter's environment first, state and leases in `folder`."""
+    own = {"HOME": str(folder), "XDG_STATE_HOME": str(folder / "state"), "MGPU_LOCK_DIR": str(folder / "lock")}
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    argv = [sys.executable, "-m", "mgpu", "run", str(ROOT / "examples" / spec), *options]
+    env = os.environ | own | {"PATH": path}
+    return subprocess.run(argv, env=env, capture_output=True, text=True, check=False, timeout=300, cwd=ROOT)
+
+
+def needs(*packages: str) -> None:
+    missing = [name for name in packages if importlib.util.find_spec(name) is None]
+    require("demo", not missing, f"not installed: {', '.join(missing)}")
+
+
+def test_hello(tmp_path: Path) -> None:
+    result = run("hello/hello.mgpu.yaml", tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert "hello from mgpu" in result.stdout
+
+
+def test_digits_are_learnt(tmp_path: Path) -> None:
+    needs("torch", "sklearn")
+    result = run("digits/digits.mgpu.yaml", tmp_path)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "2 ranks" in result.stdout
+    percent = float(result.stdout.partition("test accuracy: ")[2].split()[0])
+    assert 95 < percent <= 100
+
+
+def test_chat_answers_and_stops(tmp_path: Path) -> None:
+    needs("xllamacpp", "gguf")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    result = run("chat/chat.mgpu.yaml", tmp_path, "--set", f"jobs.llm.port={port}")
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert f"answer:   {SENTENCE}" in result.stdout
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", port), timeout=5)
