@@ -76,7 +76,7 @@ def _values(task: Task, engine: Engine) -> dict[str, Any]:
 
 
 def _without_entrypoint(lines: list[list[str]], engine: Engine) -> list[list[str]]:
-    """The lines without the leading words that the entrypoint of the image, the engine's or one built on it, supplies."""
+    """The lines without the leading words that the entrypoint of the image, the engine's or one built on it, gives."""
     count = len(engine.entrypoint)
     if tuple(lines[0][:count]) != engine.entrypoint:
         return lines
