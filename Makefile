@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
-PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet install
+PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet --quiet install
 GPUS   := $(shell nvidia-smi -L 2>/dev/null | grep -c '^GPU ')
 TORCH  := $(if $(filter 0,$(GPUS)),torch==2.13.0,torch)
 ON_GPU := $(if $(filter-out 0 1,$(GPUS)),--set gpus=2)

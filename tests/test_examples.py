@@ -77,7 +77,7 @@ def test_digits_are_learnt(tmp_path: Path) -> None:
     needs("torch", "sklearn")
     result = run("digits/digits.mgpu.yaml", tmp_path)
     assert result.returncode == 0, result.stdout + result.stderr
-    assert "2 ranks" in result.stdout
+    assert "ranks: 2, gloo on cpu" in result.stdout
     percent = float(result.stdout.partition("test accuracy: ")[2].split()[0])
     assert 95 < percent <= 100
 

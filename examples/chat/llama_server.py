@@ -20,6 +20,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--port", type=int, default=8080)
     parser.add_argument("--ctx-size", type=int, default=512, help="tokens, shared by all slots")
     parser.add_argument("--parallel", type=int, default=1, help="slots")
+    parser.add_argument("--log-verbosity", type=int, default=3, help="0 to 5; 1 is errors only")
     return parser.parse_args()
 
 
@@ -32,6 +33,7 @@ def parameters(options: argparse.Namespace) -> xllamacpp.CommonParams:
     params.port = options.port
     params.n_ctx = options.ctx_size
     params.n_parallel = options.parallel
+    params.verbosity = options.log_verbosity
     return params
 
 

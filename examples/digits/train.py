@@ -85,7 +85,7 @@ def train(options: argparse.Namespace) -> float:
     model = DistributedDataParallel(network().to(device))
     optimizer = torch.optim.Adam(model.parameters(), lr=options.lr)
     if rank == 0:
-        print(f"{ranks} ranks, {backend} on {device.type}, {len(shard)} of {len(data)} images each", flush=True)
+        print(f"ranks: {ranks}, {backend} on {device.type}, {len(shard)} of {len(data)} images each", flush=True)
     for epoch in range(1, options.epochs + 1):
         shard.set_epoch(epoch)
         loss = train_epoch(model, batches, optimizer, device)

@@ -8,15 +8,17 @@ from itertools import combinations
 from math import comb
 
 from mgpu.plan.links import UNKNOWN, Links
+from mgpu.plan.matching import matched
 from mgpu.values.machine import Gpu
 
 Chosen = tuple[Gpu, ...]
+Scored = list[tuple[int, tuple[int, ...], Chosen]]
 MANY = 2_000
 """More sets than this in one group are not tried one by one: then only runs of neighbours by bus id are."""
 GROUPS = 16
 """Groups whose sets are compared with each other; further ones come after them, in order."""
-STEPS = 20_000
-"""How many sets are tried in all before the search gives up."""
+EFFORT = 1_000_000
+"""How much the search does, after it first had to turn back, before it gives up: about a microsecond each."""
 
 
 @dataclass(frozen=True)
@@ -33,82 +35,101 @@ class Wish:
 
 def choose(wishes: list[Wish], links: Links) -> dict[str, Chosen] | None:
     """A set for every wish, or None where there is no way. The wishes with the least choice come first."""
-    order = sorted(wishes, key=lambda wish: (len(wish.allowed) - wish.count, -wish.count))
-    return _search(order, {}, links, [STEPS])
+    wanting = [wish for wish in wishes if wish.count]
+    found = _Search(sorted(wanting, key=lambda wish: (len(wish.allowed) - wish.count, -wish.count)), links).found()
+    return None if found is None else {wish.task: found.get(wish.task, ()) for wish in wishes}
 
 
-def _search(wishes: list[Wish], taken: dict[str, Chosen], links: Links, steps: list[int]) -> dict[str, Chosen] | None:
-    if not wishes:
-        return taken
-    wish, rest = wishes[0], wishes[1:]
-    free = left(wish, taken)
-    for chosen in sets(wish, free, links):
-        steps[0] -= 1
-        if steps[0] < 0:
+class _Search:
+    """Wish by wish, back where there is no way on. GPUs are bits of an int, so that hundreds of wishes cost little."""
+
+    def __init__(self, wishes: list[Wish], links: Links) -> None:
+        self.wishes, self.links = wishes, links
+        self.effort, self.turned = EFFORT, False
+        known = {gpu.index: None for wish in wishes for gpu in wish.allowed}
+        self.bit = {index: 1 << at for at, index in enumerate(known)}
+        self.together = _together(wishes)
+        self.dead: set[tuple[int, ...]] = set()
+        self.scores: dict[tuple[int, int, tuple[int, ...]], Scored] = {}
+
+    def found(self) -> dict[str, Chosen] | None:
+        """A set for every wish."""
+        return self.given(tuple(self.bits(wish.allowed) for wish in self.wishes), {})
+
+    def bits(self, gpus: Chosen) -> int:
+        return sum(self.bit[gpu.index] for gpu in gpus)
+
+    def given(self, rooms: tuple[int, ...], taken: dict[str, Chosen]) -> dict[str, Chosen] | None:
+        """`taken`, and a set for each further wish; `rooms` are the GPUs that each of those may still have."""
+        if not rooms:
+            return taken
+        self.spend(10 + 2 * len(rooms))
+        if rooms in self.dead or not self.possible(rooms):
             return None
-        now = {**taken, wish.task: chosen}
-        if possible(rest, now, links):
-            found = _search(rest, now, links, steps)
-            if found is not None:
+        (wish, *rest), others = self.wishes[len(taken) :], rooms[1:]
+        for chosen in self.sets(wish, tuple(gpu for gpu in wish.allowed if rooms[0] & self.bit[gpu.index])):
+            kept = ~self.bits(chosen)
+            left = (room & kept if wish.task in other.apart else room for other, room in zip(rest, others, strict=True))
+            found = self.given(tuple(left), {**taken, wish.task: chosen})
+            if found is not None or self.effort < 0:
                 return found
-    return None
+            self.turned = True
+        self.dead.add(rooms)
+        return None
 
+    def spend(self, effort: int) -> None:
+        """Count what has been done since the search first turned back."""
+        self.effort -= effort if self.turned else 0
 
-def left(wish: Wish, taken: dict[str, Chosen]) -> Chosen:
-    """The GPUs that `wish` may still have."""
-    gone = {gpu.index for task, gpus in taken.items() if task in wish.apart for gpu in gpus}
-    return tuple(gpu for gpu in wish.allowed if gpu.index not in gone)
+    def possible(self, rooms: tuple[int, ...]) -> bool:
+        """Whether the wishes that run at once could all be given enough GPUs, links aside."""
+        first = len(self.wishes) - len(rooms)
+        groups = ([at for at in group if at >= first] for group in self.together)
+        return all(matched([(self.wishes[at].count, rooms[at - first]) for at in group]) for group in groups)
 
+    def sets(self, wish: Wish, free: Chosen) -> Iterator[Chosen]:
+        """Sets of `wish.count` of the free GPUs: the best joined first, then those that leave the most NVLink
+        together, then the lowest bus ids."""
+        for rank in range(0 if wish.count > 1 else UNKNOWN, wish.rank + 1):
+            if rank not in self.links.kinds:
+                continue
+            self.spend(len(free) + len(self.links.machine.links))
+            groups = [group for group in self.links.groups(free, rank) if len(group) >= wish.count]
+            for start in range(0, len(groups), GROUPS):
+                scored = [score for group in groups[start : start + GROUPS] for score in self.scored(group, wish, rank)]
+                yield from (chosen for _, _, chosen in sorted(scored, key=lambda score: score[:2]))
 
-def possible(wishes: list[Wish], taken: dict[str, Chosen], links: Links) -> bool:
-    """Whether the wishes could still be granted: each by itself with its link, and those that run at once all together.
-
-    Together by a matching between wishes and GPUs, grown by augmenting paths (Kuhn): where it holds, and no link is
-    asked for, the search never has to turn back.
-    """
-    holder: dict[int, str] = {}
-    byname = {wish.task: wish for wish in wishes}
-    room = {wish.task: {gpu.index for gpu in left(wish, taken)} for wish in wishes}
-
-    def grow(task: str, seen: set[int]) -> bool:
-        for index in room[task]:
-            if index not in seen:
-                seen.add(index)
-                if index not in holder or grow(holder[index], seen):
-                    holder[index] = task
-                    return True
-        return False
-
-    together: list[str] = []
-    for wish in wishes:
-        if wish.count > len(room[wish.task]):
-            return False
-        if wish.rank < UNKNOWN and next(sets(wish, left(wish, taken), links), None) is None:
-            return False
-        if all(other in wish.apart for other in together):
-            together.append(wish.task)
-    return all(grow(task, set()) for task in together for _ in range(byname[task].count))
-
-
-def sets(wish: Wish, free: Chosen, links: Links) -> Iterator[Chosen]:
-    """Sets of `wish.count` of the free GPUs: the best joined first, then those that leave the most NVLink together,
-    then the lowest bus ids."""
-    if wish.count == 0:
-        yield ()
-        return
-    indices = frozenset(gpu.index for gpu in free)
-    for rank in range(0 if wish.count > 1 else UNKNOWN, wish.rank + 1):
-        if rank not in links.kinds:
-            continue
-        groups = [group for group in links.groups(free, rank) if len(group) >= wish.count]
-        for start in range(0, len(groups), GROUPS):
-            scored = [
-                (links.cut(chosen, indices), tuple(gpu.index for gpu in chosen), chosen)
-                for group in groups[start : start + GROUPS]
-                for chosen in _of_one_group(group, wish.count)
-                if wish.count == 1 or links.worst(chosen) == rank
+    def scored(self, group: Chosen, wish: Wish, rank: int) -> Scored:
+        """The sets of one group that are joined by `rank` at worst. A group holds all that its GPUs have NVLink to."""
+        indices = tuple(gpu.index for gpu in group)
+        key = (wish.count, rank, indices)
+        if key not in self.scores:
+            peers = frozenset(indices)
+            sets = [chosen for chosen in _of_one_group(group, wish.count) if self.joined(chosen, rank)]
+            self.scores[key] = [
+                (self.links.cut(chosen, peers), tuple(gpu.index for gpu in chosen), chosen) for chosen in sets
             ]
-            yield from (chosen for _, _, chosen in sorted(scored, key=lambda score: score[:2]))
+        return self.scores[key]
+
+    def joined(self, chosen: Chosen, rank: int) -> bool:
+        """Whether the worst link is `rank`; where any will do, those better joined have come before."""
+        self.spend(3 + len(chosen) ** 2 // 4)
+        return rank == UNKNOWN or self.links.worst(chosen) == rank
+
+
+def _together(wishes: list[Wish]) -> list[list[int]]:
+    """Groups of wishes that all run at once, by position; every wish is in at least one."""
+    groups: list[list[int]] = []
+    for seed in range(len(wishes)):
+        if any(seed in group for group in groups):
+            continue
+        group, common = [seed], wishes[seed].apart
+        for at, wish in enumerate(wishes):
+            if wish.task in common:
+                group.append(at)
+                common &= wish.apart
+        groups.append(group)
+    return groups
 
 
 def _of_one_group(group: Chosen, count: int) -> Iterator[Chosen]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import NamedTuple
 
 from mgpu.engines import engine_named
@@ -17,7 +18,7 @@ from mgpu.spec.references import filled
 from mgpu.values.engine import url
 from mgpu.values.machine import LINK_KINDS, Gpu, Machine
 from mgpu.values.plan import Plan, Task
-from mgpu.values.spec import Job, Spec
+from mgpu.values.spec import Gpus, Job, Spec
 
 
 class Copy(NamedTuple):
@@ -32,12 +33,13 @@ def place(spec: Spec, machine: Machine, ignore_foreign: bool = False) -> Plan:
     """The Plan of `spec` on `machine`. Raises NoRoom where a task has no place, SpecError for a wrong layout."""
     copies = [copy for job in spec.jobs for copy in _copies(job)]
     links = Links(machine)
-    wishes = {copy.name: _wish(copy, copies, machine, ignore_foreign) for copy in copies}
-    chosen = choose(list(wishes.values()), links)
+    usable = tuple(gpu for gpu in _by_bus(machine) if not unusable(gpu, machine, ignore_foreign))
+    wishes = _wishes(copies, lambda wanted: tuple(gpu for gpu in usable if not unfit(gpu, wanted)))
+    chosen = choose(wishes, links)
     if chosen is None:
         from mgpu.plan.refusal import refusal
 
-        raise refusal(list(wishes.values()), machine, ignore_foreign, _ever(copies, machine, links))
+        raise refusal(wishes, machine, ignore_foreign, _ever(copies, machine, links))
     free_ports(copies, machine)
     tasks = _linked({copy.name: _task(spec, copy, copies, chosen[copy.name], machine, links) for copy in copies})
     return Plan(spec.name, machine, tuple(tasks[name] for name in _order(tasks)))
@@ -48,25 +50,28 @@ def _copies(job: Job) -> Iterator[Copy]:
         yield Copy(job.name if job.replicas == 1 else f"{job.name}.{number}", job, number)
 
 
-def _wish(copy: Copy, copies: list[Copy], machine: Machine, ignore_foreign: bool) -> Wish:
-    """What this copy wants of the GPUs that can be had now."""
-    usable = tuple(gpu for gpu in _by_bus(machine) if not unusable(gpu, machine, ignore_foreign))
-    return _wished(copy, copies, tuple(gpu for gpu in usable if not unfit(gpu, copy.job.gpus)))
+def _wishes(copies: list[Copy], fitting: Callable[[Gpus], Chosen]) -> list[Wish]:
+    """What every copy wants of the GPUs that are `fitting` for its job."""
+    over = before({copy.job.name: copy.job for copy in copies}.values())
+    allowed = {copy.job.name: fitting(copy.job.gpus) for copy in copies}
+    return [_wish(copy, allowed[copy.job.name], _apart(copy, copies, over)) for copy in copies]
 
 
-def _wished(copy: Copy, copies: list[Copy], allowed: Chosen) -> Wish:
+def _wish(copy: Copy, allowed: Chosen, apart: frozenset[str]) -> Wish:
     wanted = copy.job.gpus
-    over = before({other.job.name: other.job for other in copies}.values())
-    apart = frozenset(
-        other.name
-        for other in copies
-        if other.name != copy.name
-        and other.job.name not in over[copy.job.name]
-        and copy.job.name not in over[other.job.name]
-    )
     count = max(1, len(allowed)) if wanted.count is None else wanted.count
     rank = LINK_KINDS.index(wanted.link) if wanted.link else UNKNOWN
     return Wish(copy.name, count, allowed, rank, apart)
+
+
+def _apart(copy: Copy, copies: list[Copy], over: Mapping[str, frozenset[str]]) -> frozenset[str]:
+    """The other copies that run at the same time: `over` holds for every job those that are over before it starts."""
+    mine = copy.job.name
+    return frozenset(
+        other.name
+        for other in copies
+        if other.name != copy.name and other.job.name not in over[mine] and mine not in over[other.job.name]
+    )
 
 
 def _by_bus(machine: Machine) -> list[Gpu]:
@@ -76,10 +81,7 @@ def _by_bus(machine: Machine) -> list[Gpu]:
 def _ever(copies: list[Copy], machine: Machine, links: Links) -> bool:
     """Whether the tasks could be placed once everything on the machine that can become free is free."""
     gpus = _by_bus(machine)
-    hopes = [
-        _wished(copy, copies, tuple(gpu for gpu in gpus if not permanent(gpu, machine, copy.job.gpus)))
-        for copy in copies
-    ]
+    hopes = _wishes(copies, lambda wanted: tuple(gpu for gpu in gpus if not permanent(gpu, machine, wanted)))
     return choose(hopes, links) is not None
 
 
@@ -157,23 +159,24 @@ def _because(job: Job, gpus: Chosen, machine: Machine, links: Links) -> str | No
 def _linked(tasks: dict[str, Task]) -> dict[str, Task]:
     """The tasks with the references between them filled in."""
 
-    def answer(name: str, part: str) -> str:
+    def answer(asking: Task, name: str, part: str) -> str:
         same = [task for task in tasks.values() if task.job.name == name]
         if part == "urls":
             return ",".join(url(task) for task in same)
-        host, _, port = url(same[0]).removeprefix("http://").rpartition(":")
-        return {"url": url(same[0]), "host": host, "port": port}[part]
+        one = asking if asking in same else same[0]
+        host, _, port = url(one).removeprefix("http://").rpartition(":")
+        return {"url": url(one), "host": host, "port": port}[part]
 
-    def settled(job: Job) -> Job:
-        texts = {key: filled(getattr(job, key), answer) for key in ("env", "command", "args", "script_args")}
-        return replace(job, **texts)
+    def settled(task: Task) -> Job:
+        keys = ("env", "command", "args", "script_args")
+        return replace(task.job, **{key: filled(getattr(task.job, key), partial(answer, task)) for key in keys})
 
-    return {name: replace(task, job=settled(task.job)) for name, task in tasks.items()}
+    return {name: replace(task, job=settled(task)) for name, task in tasks.items()}
 
 
 def _order(tasks: dict[str, Task]) -> list[str]:
     """The order of starting: every task after those it needs, else as written."""
-    ordered: list[str] = []
+    ordered: dict[str, None] = {}
     while len(ordered) < len(tasks):
-        ordered.append(next(n for n in tasks if n not in ordered and all(need in ordered for need in tasks[n].needs)))
-    return ordered
+        ordered[next(n for n in tasks if n not in ordered and tasks[n].needs.keys() <= ordered.keys())] = None
+    return list(ordered)

@@ -57,13 +57,23 @@ def _ready(**given: Any) -> Ready:
     if len([key for key in given if key != "within"]) > 1:
         raise ValueError("has more than one way to be ready", "keep one of http, tcp, log")
     if "log" in given:
-        import re
-
-        try:
-            re.compile(given["log"])
-        except re.error as error:
-            raise ValueError(f"log is not a regular expression: {error}") from None
+        _regular(given["log"])
     return Ready(**given)
+
+
+def _regular(pattern: str) -> None:
+    """Raise ValueError for what Python's `re` does not take; its mere warnings say nothing to a user."""
+    import re
+    import warnings
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            re.compile(pattern)
+        except (re.error, OverflowError) as error:
+            raise ValueError(f"log is not a regular expression: {error}") from None
+        except RecursionError:
+            raise ValueError("log is not a regular expression: it is nested too deep") from None
 
 
 def _made(make: Any, **keys: Key) -> Made:
@@ -127,7 +137,7 @@ READY = _made(
     _ready,
     http=Key(Text(r"/\S*", "a path that starts with /"), "ready when a GET of this path answers 200"),
     tcp=Key(Flag(), "ready when the port takes connections"),
-    log=Key(Text(), "ready when a line of the log matches this regular expression"),
+    log=Key(Text(longest=1000), "ready when a line of the log matches this regular expression"),
     within=Key(Duration(), "how long it may take"),
 )
 

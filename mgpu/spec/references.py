@@ -9,7 +9,7 @@ from typing import Any
 from mgpu.values.mark import Path
 from mgpu.values.spec import Job
 
-REFERENCE = re.compile(r"\$\{jobs\.([^}]*)\}")
+REFERENCE = re.compile(r"\$\{jobs\.([^${}]*)\}")
 PARTS = ("url", "urls", "host", "port")
 """What a job can be asked for; `urls` are those of all its replicas, with commas between."""
 

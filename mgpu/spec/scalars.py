@@ -56,7 +56,7 @@ class Integer:
 
     def read(self, value: Any, path: Path, notes: Notes) -> Any:
         if isinstance(value, bool) or not isinstance(value, int):
-            return notes.add(f"{called(path)} wants a whole number, not {show(value)}", path, _unquoted(value))
+            return notes.add(f"{called(path)} wants a whole number, not {show(value)}", path, _plainly(value))
         if value < self.low or (self.high is not None and value > self.high):
             span = f"from {self.low} to {self.high}" if self.high is not None else f"of at least {self.low}"
             return notes.add(f"{called(path)} wants a number {span}, not {show(value)}", path)
@@ -66,10 +66,11 @@ class Integer:
         return {"type": "integer", "minimum": self.low} | ({} if self.high is None else {"maximum": self.high})
 
 
-def _unquoted(value: Any) -> str | None:
-    return (
-        f"write it without quotes: {value}" if isinstance(value, str) and re.fullmatch(r"-?\d{1,18}", value) else None
-    )
+def _plainly(value: Any) -> str | None:
+    """The hint for a whole number that is written as text, with a fraction, or in another base."""
+    if isinstance(value, str) and re.fullmatch(r"-?(0|[1-9][0-9]{0,17})", value):
+        return f"write it without quotes: {value}"
+    return f"write {int(value)}" if isinstance(value, Written) and value.is_integer() and abs(value) < 1e15 else None
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -130,7 +131,9 @@ class Size:
     def read(self, value: Any, path: Path, notes: Notes) -> Any:
         if isinstance(value, str) and re.fullmatch(SIZE, value):
             number, unit = re.fullmatch(r"([0-9.]+) ?([A-Za-z]+)", value).groups()  # type: ignore[union-attr]
-            return int(float(number) * UNITS[unit])
+            amount = float(number) * UNITS[unit]
+            if amount < 2**63:
+                return int(amount)
         return notes.add(
             f"{called(path)} wants an amount of memory, not {show(value)}", path, "write it with its unit: 20GiB"
         )

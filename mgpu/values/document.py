@@ -20,6 +20,9 @@ class Written(float):
         number.text = text
         return number
 
+    def __getnewargs__(self) -> tuple[str]:  # type: ignore[override]  # a copy is made of the text
+        return (self.text,)
+
     def __str__(self) -> str:
         return self.text
 

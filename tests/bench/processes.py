@@ -18,7 +18,7 @@ IMPORTS = "import pydantic, jinja2, ruamel.yaml"
 """What a tool of this kind usually pays before it has read a line."""
 RATIO = 1.4
 OVERHEAD = 300.0
-TIMES = 15
+TIMES = 20
 
 
 def command() -> str:

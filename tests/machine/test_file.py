@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from itertools import combinations
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 from hypothesis import given, settings
@@ -15,6 +16,7 @@ from mgpu.errors import SpecError, UsageError
 from mgpu.machine.file import dump, load, plain, resolve
 from mgpu.values.machine import LINK_KINDS, Docker, Gpu, Link, Machine, Process
 
+T = TypeVar("T")
 BOXES = Path(__file__).parents[1] / "machines"
 TEXT = some.text(some.characters(blacklist_categories=["Cs"], blacklist_characters="\0"), max_size=20)
 AMOUNT = some.floats(0, 1e9)
@@ -22,7 +24,7 @@ BYTES = some.one_of(some.integers(0, 2**53), some.integers(0, 2**20).map(lambda 
 COUNT = some.integers(0, 1000)
 
 
-def maybe(strategy: some.SearchStrategy[object]) -> some.SearchStrategy[object]:
+def maybe(strategy: some.SearchStrategy[T]) -> some.SearchStrategy[T | None]:
     """One of them, or nothing known."""
     return some.none() | strategy
 
@@ -59,27 +61,25 @@ def machines(draw: some.DrawFn) -> Machine:
     """Any machine that there could be."""
     indices = draw(some.lists(COUNT, max_size=4, unique=True))
     cards = tuple(draw(gpus(index)) for index in indices)
-    facts = (some.sampled_from(LINK_KINDS), some.integers(0, 36), maybe(AMOUNT), maybe(some.booleans()))
+    kind, bandwidth, p2p = some.sampled_from(LINK_KINDS), maybe(AMOUNT), maybe(some.booleans())
     pairs = [pair for pair in combinations(indices, 2) if draw(some.booleans())]
+    packages = some.from_regex(r"\A[a-z0-9][a-z0-9._-]{0,9}\Z")
+    ids = some.sampled_from([gpu.id for gpu in cards]) if cards else some.nothing()
     return Machine(
         draw(TEXT),
         cards,
-        tuple(Link(a, b, *draw(some.tuples(*facts))) for a, b in pairs),
-        *(draw(maybe(TEXT)) for _ in ("driver", "cuda")),
-        draw(maybe(some.integers(1, 512))),
-        draw(maybe(BYTES)),
-        *(draw(maybe(TEXT)) for _ in ("home", "folder")),
-        tuple(draw(some.lists(some.integers(1, 65535), max_size=40))),
-        tuple(draw(some.dictionaries(some.from_regex(r"\A[a-z0-9][a-z0-9._-]{0,9}\Z"), TEXT, max_size=3)).items()),
-        draw(maybe(some.builds(Docker, maybe(TEXT), some.booleans(), some.booleans()))),
-        draw(
-            maybe(
-                some.lists(some.sampled_from([gpu.id for gpu in cards]), unique=True).map(tuple)
-                if cards
-                else some.just(())
-            )
-        ),
-        tuple(draw(some.lists(TEXT, max_size=2))),
+        tuple(Link(a, b, draw(kind), draw(some.integers(0, 36)), draw(bandwidth), draw(p2p)) for a, b in pairs),
+        driver=draw(maybe(TEXT)),
+        cuda=draw(maybe(TEXT)),
+        cpus=draw(maybe(some.integers(1, 512))),
+        memory=draw(maybe(BYTES)),
+        home=draw(maybe(TEXT)),
+        folder=draw(maybe(TEXT)),
+        ports=tuple(draw(some.lists(some.integers(1, 65535), max_size=40))),
+        software=tuple(draw(some.dictionaries(packages, TEXT, max_size=3)).items()),
+        docker=draw(maybe(some.builds(Docker, maybe(TEXT), some.booleans(), some.booleans()))),
+        mask=draw(maybe(some.lists(ids, unique=True).map(tuple))),
+        notes=tuple(draw(some.lists(TEXT, max_size=2))),
     )
 
 

@@ -29,6 +29,11 @@ def test_a_switch_joins_all_with_all(nvml: Stub, end: int) -> None:
     assert {(link.kind, link.nvlinks, link.bandwidth) for link in links} == {("NVLINK", 18, 450.0)}
 
 
+def test_an_end_that_cannot_be_seen_is_no_switch_on_a_card_that_is_bridged(nvml: Stub) -> None:
+    cards = [replace(RTX_3090, links=lanes(4, HIDDEN), ancestors={0: PHB, 1: PHB}) for _ in range(2)]
+    assert machine(nvml.write(cards)).links[0].kind == "PHB"
+
+
 def test_the_fewer_lanes_to_the_switch_count(nvml: Stub) -> None:
     nvml.write([FakeGpu(links=lanes(18, SWITCH)), FakeGpu(links=lanes(16, SWITCH))])
     assert machine(nvml).links == (Link(0, 1, "NVLINK", 16, 400.0, None),)

@@ -16,7 +16,7 @@ from mgpu.cli.machine import shown
 from mgpu.machine.file import load
 from mgpu.values.machine import Gpu, Machine, Process
 from tests.fakes.nvml import DRIVER_NOT_LOADED, LOST, MIB, SWITCH, UNKNOWN, FakeGpu, Stub, bus, no_nvml
-from tests.machine.reading import mgpu
+from tests.machine.reading import ROOT, mgpu
 
 BOXES = Path(__file__).parents[1] / "machines"
 GOLDENS = Path(__file__).parent / "goldens"
@@ -116,7 +116,7 @@ def test_colour_is_for_terminals_that_want_it(env: dict[str, str], coloured: boo
     command = [sys.executable, "-m", "mgpu", "machine", "--machine", str(BOXES / "lost.yaml")]
     clean = {name: value for name, value in os.environ.items() if name != "NO_COLOR"}
     master, slave = pty.openpty()
-    with subprocess.Popen(command, stdout=slave, env={**clean, "TERM": "xterm", **env}) as child:
+    with subprocess.Popen(command, stdout=slave, env={**clean, "TERM": "xterm", **env}, cwd=ROOT) as child:
         os.close(slave)
         text = everything(master)
     assert child.returncode == 0

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from mgpu.machine import leases, processes
+from mgpu.machine import leases, locks, processes
 from tests.end_to_end.host import Host, eventually, kill, lives
 from tests.fakes.nvml import uuid
 
@@ -72,16 +72,26 @@ def held() -> int:
     return len(leases.holders(GPUS))
 
 
-def judge(host: Host, jobs: list[int]) -> None:
-    """What must hold once the killing is over: a job that lives is seen, holds its GPU, and can be stopped."""
+def locked() -> int:
+    """How many GPUs the kernel itself says are held, whatever notes and marks tell."""
+    return sum(locks.held(os.path.join(leases.folder(), f"gpu-{gpu}.lock")) for gpu in GPUS)
+
+
+def judge(host: Host, jobs: list[int], state: str) -> None:
+    """What must hold once the killing is over: a job that lives is seen in `state` with its GPU, and can be stopped."""
     if any(lives(pid) for pid in jobs):
         assert held() == 1, "a job lives, and its GPU is free"
-        alive = [run for run in host.runs() if run["state"] in ("running", "unkept")]
-        assert len(alive) == 1, f"a job lives, and ps does not show it: {host.runs()}"
+        alive = [run for run in host.runs() if run["state"] == state]
+        assert len(alive) == 1, f"a job lives, and ps does not show it as {state}: {host.runs()}"
         assert len(alive[0]["tasks"][0]["gpus"]) == 1
         stopped = host.mgpu("stop", alive[0]["id"])
         assert stopped.returncode == 0, stopped.stderr
         assert not [pid for pid in jobs if lives(pid)], "stop came back, and the job lives"
+    settled(host)
+
+
+def settled(host: Host) -> None:
+    """What must hold once nothing lives: every GPU is free within a second, and the next run gets them all."""
     eventually(lambda: held() == 0, "the GPU is free once nothing lives", within=1.0)
     assert not of_host(host)
     assert host.mgpu("run", host.task("true", "next", gpus=4)).returncode == 0
@@ -95,7 +105,7 @@ def test_the_runner_killed_at_any_moment(host: Host, seed: int) -> None:
     kill(runner.pid)
     runner.communicate()
     eventually(lambda: pid.exists() or not of_host(host), "either the job came about, or nothing did")
-    judge(host, pids_in(pid))
+    judge(host, pids_in(pid), "running")
 
 
 @pytest.mark.parametrize("seed", range(ROUNDS))
@@ -108,7 +118,8 @@ def test_the_keeper_killed_at_any_moment(host: Host, seed: int) -> None:
     runner.communicate(timeout=30)
     assert runner.returncode == 125
     eventually(lambda: pid.exists() or not of_host(host), "either the job came about, or nothing did")
-    judge(host, pids_in(pid))
+    assert locked() == pid.exists(), "the job itself holds the lease, and nothing else does"
+    judge(host, pids_in(pid), "unkept")
 
 
 @pytest.mark.parametrize("seed", range(ROUNDS // 2))
@@ -123,7 +134,8 @@ def test_the_keeper_killed_while_it_stops(host: Host, seed: int) -> None:
         kill(keeper)
     stopper.communicate(timeout=60)
     assert stopper.returncode == 0
-    judge(host, pids_in(host.folder / "pid"))
+    assert not any(map(lives, pids_in(host.folder / "pid"))), "stop came back, and the job lives"
+    settled(host)
 
 
 def agent(host: Host) -> tuple[int, list[int]]:
@@ -141,7 +153,7 @@ def test_the_agent_alone_killed_takes_its_workers_with_it(host: Host) -> None:
     eventually(lambda: not any(map(lives, workers)), "the keeper has ended the workers")
     eventually(lambda: held() == 0, "the GPU is free", within=1.0)
     assert [run["state"] for run in host.runs()] == ["failed"]
-    judge(host, workers)
+    settled(host)
 
 
 def test_the_gpu_of_workers_without_agent_and_keeper_is_not_given_out(host: Host) -> None:
@@ -155,16 +167,14 @@ def test_the_gpu_of_workers_without_agent_and_keeper_is_not_given_out(host: Host
     assert refused.returncode == 75
     assert "what is left of run job" in refused.stderr
     assert held() == 1
-    judge(host, workers)
+    judge(host, workers, "unkept")
 
 
 def test_everything_killed_at_once_leaves_nothing_held(host: Host) -> None:
     agent(host)
-    for pid in [
-        *keepers(host),
-        *of_host(host) - keepers(host),
-    ]:  # a keeper that is left for last would tell of the rest
+    first = keepers(host)  # a keeper that is left for last would tell of the rest
+    for pid in [*first, *of_host(host) - first]:
         kill(pid)
     eventually(lambda: held() == 0, "the GPU is free", within=1.0)
     assert [run["state"] for run in host.runs()] == ["lost"]
-    assert host.mgpu("run", host.task("true", gpus=4)).returncode == 0
+    settled(host)

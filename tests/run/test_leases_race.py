@@ -15,17 +15,20 @@ from tests.end_to_end.host import Host, eventually, kill
 
 SOAK = "MGPU_SOAK" in os.environ
 TAKERS, ROUNDS = (32, 500) if SOAK else (16, 100)
+STARVED = 600 if SOAK else 90
+"""Seconds after which a taker that has not had all its leases gives up, and the test fails."""
 GPUS = [f"GPU-{index}" for index in range(8)]
 
 TAKER = """
 import json, os, random, sys, time
 from mgpu.machine.leases import Clash, Holder, take
 seed, rounds, marks = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
+deadline = time.monotonic() + float(sys.argv[4])
 chance = random.Random(seed)
 holder = Holder(f"none-{seed}", f"taker-{seed}", "someone", 0.0)
 said = {"taken": 0, "clashes": 0, "double": 0, "leaked": 0}
 opened = len(os.listdir("/proc/self/fd"))
-while said["taken"] < rounds:
+while said["taken"] < rounds and not said["double"] + said["leaked"] and time.monotonic() < deadline:
     gpus = chance.sample([f"GPU-{i}" for i in range(8)], chance.choice((1, 2, 4)))
     try:
         lease = take(gpus, (), holder)
@@ -34,13 +37,15 @@ while said["taken"] < rounds:
         said["leaked"] += len(os.listdir("/proc/self/fd")) != opened
         time.sleep(chance.random() / 500)
         continue
+    mine = []
     for gpu in gpus:
         try:
             os.close(os.open(f"{marks}/{gpu}", os.O_CREAT | os.O_EXCL))
+            mine.append(gpu)
         except FileExistsError:
             said["double"] += 1
     os.sched_yield()
-    for gpu in gpus:
+    for gpu in mine:
         os.unlink(f"{marks}/{gpu}")
     lease.release()
     said["taken"] += 1
@@ -70,8 +75,8 @@ def python(program: str, *words: object) -> subprocess.Popen[str]:
 
 
 def test_no_gpu_has_two_holders_and_no_clash_leaves_half_a_lease(folder: Path) -> None:
-    takers = [python(TAKER, seed, ROUNDS, folder / "marks") for seed in range(TAKERS)]
-    said = [json.loads(taker.communicate(timeout=300)[0]) for taker in takers]
+    takers = [python(TAKER, seed, ROUNDS, folder / "marks", STARVED) for seed in range(TAKERS)]
+    said = [json.loads(taker.communicate(timeout=STARVED + 30)[0]) for taker in takers]
     total = {key: sum(each[key] for each in said) for key in said[0]}
     print(total)
     assert total["clashes"] > 0, "nobody met anybody: this was no race"
