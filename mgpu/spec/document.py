@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import Any, NoReturn
 
 from mgpu.errors import Problem
+from mgpu.spec.notes import show
 from mgpu.values.document import Document, Written
 from mgpu.values.mark import Mark, Path
 
@@ -18,9 +19,14 @@ MAX_BYTES = 256 * 1024
 MAX_NODES = 5_000
 MAX_DEPTH = 64
 
-INTEGER = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
-FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
+INTEGER = re.compile(r"0|-?[1-9][0-9]*")
+NUMBER = re.compile(
+    r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)"
+    r"|0o[0-7]+|0x[0-9a-fA-F]+"
+)
 SURROGATE = re.compile("[\ud800-\udfff]")
+SEPARATOR = re.compile("[\x85\u2028\u2029]")
+"""What YAML 1.1 took for line breaks, the parser still does, and no editor shows as one."""
 WORDS = {"": None, "~": None} | {
     spelling: value
     for word, value in (("null", None), ("true", True), ("false", False))
@@ -39,14 +45,17 @@ def read(name: str, text: str) -> Document:
 
 
 def scalar(text: str) -> Any:
-    """What a plain scalar means in YAML 1.2: None, a bool, an int, a number as written, or the text itself."""
+    """What a plain scalar means in YAML 1.2: None, a bool, an int, a number as written, or the text itself.
+
+    An int is only what everyone writes so: ``0755`` and ``0x1f`` are numbers whose text would be lost.
+    """
     if text in WORDS:
         return WORDS[text]
     if len(text) > MAX_DIGITS:
         return text
     if INTEGER.fullmatch(text):
-        return int(text, 0) if text.startswith(("0o", "0x")) else int(text)
-    return Written(text.lower() if "." in text[:2] else text) if FLOAT.fullmatch(text) else text
+        return int(text)
+    return Written(text) if NUMBER.fullmatch(text) else text
 
 
 def _refuse(name: str, text: str, message: str, mark: Mark, hint: str | None = None) -> NoReturn:
@@ -84,6 +93,8 @@ class _Reader:
         from ruamel.yaml.error import MarkedYAMLError, YAMLError, YAMLStreamError
         from ruamel.yaml.reader import ReaderError
 
+        if separator := SEPARATOR.search(self.text):
+            self.control("an invisible line separator", separator.start())
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
@@ -93,17 +104,14 @@ class _Reader:
             place = Mark(mark.line + 1, mark.column + 1) if mark else Mark(1, 1)
             _refuse(self.name, self.text, *_plainly(error, self.text, place))
         except ReaderError as error:
-            before = self.text[: error.position]
-            place = Mark(before.count("\n") + 1, error.position - before.rfind("\n"))
-            _refuse(
-                self.name,
-                self.text,
-                "a control character stands here",
-                place,
-                "remove it, or write it escaped in double quotes",
-            )
+            self.control("a control character", error.position)
         except (YAMLError, YAMLStreamError, ValueError) as error:
             _refuse(self.name, self.text, f"this is not YAML: {str(error).splitlines()[0]}", Mark(1, 1))
+
+    def control(self, what: str, at: int) -> NoReturn:
+        place = Mark(self.text.count("\n", 0, at) + 1, at - self.text.rfind("\n", 0, at))
+        hint = "remove it, or write it escaped in double quotes"
+        _refuse(self.name, self.text, f"{what} stands here: {ascii(self.text[at])}", place, hint)
 
     def refuse(self, message: str, event: Any, hint: str | None = None) -> NoReturn:
         _refuse(self.name, self.text, message, _mark(event), hint)
@@ -187,7 +195,7 @@ class _Reader:
         return table, deepest + 1
 
     def key(self, event: Any, path: Path, table: dict[str, Any]) -> str:
-        if type(event).__name__ != "ScalarEvent":
+        if type(event).__name__ != "ScalarEvent" or event.anchor or event.tag not in (None, "!"):
             self.refuse("a key must be plain text", event)
         key = self.text_of(event.value, event)
         if key == "<<":
@@ -195,7 +203,7 @@ class _Reader:
         if key in table:
             here: Path = (*path, key)
             first = self.keys[here]
-            self.refuse(f"the key {key!r} stands twice, first on line {first.line}", event, "remove one of them")
+            self.refuse(f"the key {show(key)} stands twice, first on line {first.line}", event, "remove one of them")
         return key
 
 
@@ -219,7 +227,7 @@ def _plainly(error: Any, text: str, mark: Mark) -> tuple[str, Mark, str | None]:
         if re.match(r"\s+[\w.-]+:(\s|$)", line):
             return "this line is indented more than the one it follows", mark, "line it up with the keys above"
         return "a colon makes a second key on this line", mark, "put quotes around the value, or start a new line"
-    if "expected <block end>" in problem:
+    if "expected <block end>" in problem or "expected '<document start>'" in problem:
         return (
             "this line is indented differently from the ones it belongs to",
             mark,

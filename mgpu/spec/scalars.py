@@ -20,6 +20,7 @@ class Text:
     what: str = "text"
     empty: bool = False
     dash: bool = True
+    longest: int | None = None
 
     def read(self, value: Any, path: Path, notes: Notes) -> Any:
         if isinstance(value, int) and not isinstance(value, bool):
@@ -33,6 +34,8 @@ class Text:
             return notes.add(f"{called(path)} wants {self.what}, not {show(value)}", path)
         if not value and not self.empty:
             return notes.add(f"{called(path)} is empty", path, "give a value or remove the key")
+        if self.longest and len(value) > self.longest:
+            return notes.add(f"{called(path)} has more than {self.longest:,} characters", path)
         if value.startswith("-") and not self.dash:
             return notes.add(f"{called(path)} must not start with a dash: it would be read as an option", path)
         if self.pattern and not re.fullmatch(self.pattern, value):

@@ -11,12 +11,13 @@ from mgpu.values.mark import Mark, Path
 
 
 class Written(float):
-    """A number with a fraction or an exponent, and how it was written: ``1.0e-4`` reaches an engine as ``1.0e-4``."""
+    """A number that its text tells more of than its value, and that text: ``1.0e-4``, ``0755`` reach an engine so."""
 
     text: str
 
     def __new__(cls, text: str) -> Written:
-        number = super().__new__(cls, text.replace(".inf", "inf").replace(".nan", "nan"))
+        plain = text.lower().replace(".inf", "inf").replace(".nan", "nan")
+        number = super().__new__(cls, int(plain, 0) if plain.startswith(("0x", "0o")) else plain)
         number.text = text
         return number
 
