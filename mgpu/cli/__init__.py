@@ -25,6 +25,8 @@ VERBS = {
 def entry() -> None:
     """What the command `mgpu` calls: run the verb and exit with its code."""
     gc.set_threshold(50_000)  # imports make much and drop little: collecting meanwhile is a tenth of a cold start
+    for stream in (sys.stdout, sys.stderr):  # the same bytes in every locale
+        stream.reconfigure(encoding="utf-8", errors="surrogateescape")  # type: ignore[union-attr]
     sys.exit(main(sys.argv[1:]))
 
 

@@ -36,7 +36,7 @@ def main(options: argparse.Namespace) -> int:
     target = options.file or Path(options.name + ENDING)
     if target.exists() and not options.force:
         raise UsageError(f"{target} is there already", "name another file, or say --force")
-    body = re.sub(r"\$schema=\S+", f"$schema={SCHEMA}", specs[options.name].read_text(), count=1)
+    body = re.sub(r"\$schema=\S+", f"$schema={SCHEMA}", specs[options.name].read_text("utf-8"), count=1)
     _write(target, body)
     _write(target.parent / SCHEMA, text())
     print(f"{target}: edit it, then: mgpu validate {target}", file=sys.stderr)
@@ -50,12 +50,12 @@ def catalogue() -> dict[str, Path]:
 
 def summary(path: Path) -> str:
     """The first comment of a spec below its schema line."""
-    lines = path.read_text().split("\n")
+    lines = path.read_text("utf-8").split("\n")
     return next((line.lstrip("# ") for line in lines[1:] if line.startswith("#")), "")
 
 
 def _write(path: Path, body: str) -> None:
     try:
-        path.write_text(body)
+        path.write_text(body, "utf-8")
     except OSError as error:
         raise UsageError(f"{path} cannot be written: {error.strerror}") from None

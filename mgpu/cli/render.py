@@ -29,18 +29,19 @@ def main(options: argparse.Namespace) -> int:
     if options.templates and not options.templates.is_dir():
         raise UsageError(f"--templates {options.templates} is not a folder")
     worst = 0
-    texts: dict[str, str] = {}
+    done: list[tuple[Path, str]] = []
     ending = ".json" if options.json else ".sh"
     for path in source.files(options.files):
         try:
-            texts[_name(path, options.files) + ending] = _rendered(path, options)
+            done.append((path, _rendered(path, options)))
         except (SpecError, NoRoom) as error:
             show.failed(_named(error, path))
             worst = 1
-    if options.out:
-        return max(worst, _compared(texts, options.out, ending) if options.check else _written(texts, options.out))
-    print("\n".join(texts.values()), end="")
-    return worst
+    if not options.out:
+        print("\n".join(text for _, text in done), end="")
+        return worst
+    texts = _named_apart(done, options.files, ending)
+    return max(worst, _compared(texts, options.out, ending) if options.check else _written(texts, options.out))
 
 
 def compiled(path: Path, options: argparse.Namespace) -> Compiled:
@@ -71,14 +72,28 @@ def _named(error: MgpuError, path: Path) -> MgpuError:
 def _name(path: Path, given: list[str]) -> str:
     """The rendering's file below --out, less its ending: the spec's own path from the folder it was found in."""
     root = next((folder for folder in given if os.path.isdir(folder) and path.is_relative_to(folder)), None)
-    inner = path.relative_to(root) if root else Path(path.name)
+    inner = path.relative_to(root) if root else Path(path.name if path.name != "-" else source.STDIN)
     return str(inner).removesuffix(".yaml").removesuffix(".mgpu")
+
+
+def _named_apart(done: list[tuple[Path, str]], given: list[str], ending: str) -> dict[str, str]:
+    """The renderings by their files below --out. Raises UsageError where two would go to the same one."""
+    texts: dict[str, str] = {}
+    for path, text in done:
+        name = _name(path, given) + ending
+        if name in texts:
+            raise UsageError(f"{path} is not the only spec that renders to {name}", "render it into another folder")
+        texts[name] = text
+    return texts
 
 
 def _written(texts: dict[str, str], out: Path) -> int:
     for name, text in texts.items():
-        (out / name).parent.mkdir(parents=True, exist_ok=True)
-        (out / name).write_text(text)
+        try:
+            (out / name).parent.mkdir(parents=True, exist_ok=True)
+            (out / name).write_bytes(text.encode(errors="surrogateescape"))
+        except OSError as error:
+            raise UsageError(f"{out / name} cannot be written: {error.strerror}") from None
     print(f"{len(texts)} renderings in {out}", file=sys.stderr)
     return 0
 
@@ -86,10 +101,8 @@ def _written(texts: dict[str, str], out: Path) -> int:
 def _compared(texts: dict[str, str], out: Path, ending: str) -> int:
     """Print how the folder differs from the renderings; 1 where it does."""
     differences = [line for name, text in texts.items() for line in _difference(name, text, out)]
-    left = sorted(
-        str(file.relative_to(out)) for file in out.rglob(f"*{ending}") if str(file.relative_to(out)) not in texts
-    )
-    differences += [f"{out / name}: no spec renders to this file any more" for name in left]
+    there = {str(file.relative_to(out)) for file in out.rglob(f"*{ending}") if file.is_file()}
+    differences += [f"{out / name}: no spec renders to this file any more" for name in sorted(there - texts.keys())]
     if differences:
         print("\n".join(differences))
         print(
@@ -103,5 +116,8 @@ def _difference(name: str, text: str, out: Path) -> Iterator[str]:
     import difflib
 
     file = out / name
-    old = file.read_text() if file.exists() else ""
-    return difflib.unified_diff(old.splitlines(), text.splitlines(), str(file), f"{file} (now)", lineterm="")
+    try:
+        old = file.read_bytes().decode(errors="replace") if file.exists() else ""
+    except OSError as error:
+        raise UsageError(f"{file} cannot be read: {error.strerror}") from None
+    return difflib.unified_diff(old.split("\n"), text.split("\n"), str(file), f"{file} (now)", lineterm="")

@@ -16,6 +16,7 @@ from mgpu.run import executor, follow, stopping
 
 if TYPE_CHECKING:
     from mgpu.run.executor import Started
+    from mgpu.values.command import Probe
     from mgpu.values.spec import Spec
 
 
@@ -71,8 +72,8 @@ def _narrate(words: str) -> None:
 
 
 def _gpus(started: Started) -> str:
-    indices = [str(gpu.index) for task in started.compiled.plan.tasks for gpu in task.gpus]
-    return f" on GPU{'s' if len(indices) > 1 else ''} {','.join(indices)}" if indices else ""
+    indices = sorted({gpu.index for task in started.compiled.plan.tasks for gpu in task.gpus})
+    return f" on GPU{'s' if len(indices) > 1 else ''} {','.join(map(str, indices))}" if indices else ""
 
 
 def _detached(started: Started, options: argparse.Namespace) -> int:
@@ -104,21 +105,25 @@ def _followed(started: Started, options: argparse.Namespace) -> int:
     for number in executor.STOPPING:
         signal.signal(number, interrupt)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, executor.STOPPING)
-    urls = {
-        command.task: command.probe.target for command in started.compiled.commands if command.probe and command.port
-    }
+    places = {command.task: _place(command.probe) for command in started.compiled.commands if command.probe}
     out = sys.stderr.buffer if options.json else sys.stdout.buffer
     tasks = [command.task for command in started.compiled.commands]
-    over = follow.follow(started.folder, tasks, out, lambda event: _tell(event, urls, len(tasks) > 1))
+    over = follow.follow(started.folder, tasks, out, lambda event: _tell(event, places, len(tasks) > 1))
     return _ended(started, over, bool(asked), options)
 
 
-def _tell(event: dict[str, Any], urls: dict[str, str], many: bool) -> None:
-    """An event in words, where a person wants to know of it."""
+def _place(probe: Probe) -> str:
+    """Where what the probe asks is served; nothing where it reads a log."""
+    return {"http": " at " + "/".join(probe.target.split("/")[:3]), "tcp": f" at {probe.target}", "log": ""}[probe.kind]
+
+
+def _tell(event: dict[str, Any], places: dict[str, str], many: bool) -> None:
+    """An event in words, where a person wants to know of it. `places` says where the tasks with a probe are served."""
     task, what = event.get("task"), event["what"]
-    if what == "ready" and (task in urls or many):
-        at = f" at {urls[task]}" if task in urls else ""
-        _narrate(f"{task} is ready{at} after {event['after']:.1f} s" if task in urls else f"{task} has started")
+    if what == "ready" and task in places:
+        _narrate(f"{task} is ready{places[task]} after {event['after']:.1f} s")
+    elif what == "ready" and many:
+        _narrate(f"{task} has started")
     elif what == "failed":
         _narrate(f"{task} failed with {event['code']}" + (f": {event['why']}" if "why" in event else ""))
     elif what in ("late", "timeout"):

@@ -41,7 +41,8 @@ def crashed(error: Exception, argv: Sequence[str]) -> int:
 def spec_error(error: SpecError, stream: TextIO) -> str:
     """Every problem of a document as ``file:line:column: message``, its source line, a caret, and the hint."""
     bold, plain = ("\033[1m", "\033[0m") if colour(stream) else ("", "")
-    return "\n".join(_problem(error, problem, bold, plain) for problem in error.problems)
+    lines = error.text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    return "\n".join(_problem(error.name, lines, problem, bold, plain) for problem in error.problems)
 
 
 def warn(spec: Spec) -> None:
@@ -52,16 +53,15 @@ def warn(spec: Spec) -> None:
         print(spec_error(document.error(*problems), sys.stderr), file=sys.stderr)
 
 
-def _problem(error: SpecError, problem: Problem, bold: str, plain: str) -> str:
+def _problem(name: str, lines: list[str], problem: Problem, bold: str, plain: str) -> str:
     mark = problem.mark or Mark(1, 1)
-    lines = error.text.split("\n")
-    source = lines[mark.line - 1].rstrip("\r") if mark.line <= len(lines) else ""
+    source = lines[mark.line - 1] if mark.line <= len(lines) else ""
     start = max(0, mark.column - WIDTH // 2) if len(source) > WIDTH else 0
     part = _visible(source[start : start + WIDTH])
     gutter = f"{mark.line:>5} | "
-    text = [f"{bold}{error.name}:{mark.line}:{mark.column}: {_visible(problem.message)}{plain}", gutter + part]
+    text = [f"{bold}{_visible(name)}:{mark.line}:{mark.column}: {_visible(problem.message)}{plain}", gutter + part]
     text.append(" " * (len(gutter) - 2) + "| " + " " * (mark.column - 1 - start) + "^")
-    return "\n".join(text + ([f"{'':>5} = {problem.hint}"] if problem.hint else []))
+    return "\n".join(text + ([f"{'':>5} = {_visible(problem.hint)}"] if problem.hint else []))
 
 
 def _visible(text: str) -> str:

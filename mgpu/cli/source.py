@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mgpu.errors import UsageError
+from mgpu.errors import Problem, SpecError, UsageError
+from mgpu.values.mark import Mark
 
 if TYPE_CHECKING:
     from mgpu.values.machine import Machine
     from mgpu.values.spec import Spec
 
 ENDING = ".mgpu.yaml"
+STDIN = "stdin"
 
 
 def files(paths: Sequence[str]) -> list[Path]:
-    """The spec files that `paths` name: files as they are, in folders everything that ends in .mgpu.yaml."""
+    """The spec files that `paths` name: files as they are, in folders all that ends in .mgpu.yaml and is not hidden."""
     found = [file for path in paths for file in _files(Path(path))]
     if not found:
         raise UsageError(f"there is no spec in {', '.join(paths)}", f"a spec's name ends in {ENDING}")
@@ -28,7 +29,8 @@ def files(paths: Sequence[str]) -> list[Path]:
 
 def _files(path: Path) -> Iterator[Path]:
     if path.is_dir():
-        yield from sorted(path.rglob(f"*{ENDING}"))
+        found = (file for file in path.rglob(f"*{ENDING}") if file.is_file())
+        yield from sorted(file for file in found if not any(part[0] == "." for part in file.relative_to(path).parts))
     elif path.exists() or str(path) == "-":
         yield path
     else:
@@ -43,7 +45,8 @@ def spec(path: Path, sets: Sequence[str] = ()) -> Spec:
     from mgpu.spec.check import check
     from mgpu.spec.document import read
 
-    document = read("stdin" if str(path) == "-" else str(path), _text(path))
+    name = STDIN if str(path) == "-" else str(path)
+    document = read(name, _text(name))
     if sets:
         from mgpu.spec.override import override
 
@@ -59,21 +62,31 @@ def machine(path: Path, wanted: Spec, given: str | None) -> Machine:
         return resolve(given)
     if wanted.machine:
         beside = path.parent / wanted.machine
-        return resolve(str(beside) if beside.exists() else wanted.machine)
+        try:
+            return resolve(str(beside) if beside.exists() else wanted.machine)
+        except UsageError as error:
+            raise wanted.document.error(wanted.document.problem(error.message, ("machine",), error.hint)) from None
     from mgpu.machine.snapshot import read
 
     return read(os.path.abspath(path.parent))
 
 
-def _text(path: Path) -> str:
-    """What the file holds, or standard input for ``-``."""
+def _text(name: str) -> str:
+    """What the file of this name, or standard input, holds: no more of it than a spec may have."""
+    from mgpu.spec.document import MAX_BYTES
+
     try:
-        raw = sys.stdin.buffer.read() if str(path) == "-" else path.read_bytes()
-        return raw.decode().removeprefix("\ufeff")
+        with open(0 if name == STDIN else name, "rb", closefd=name != STDIN) as file:
+            raw = file.read(MAX_BYTES + 1)
     except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror}") from None
+        raise UsageError(f"{name} cannot be read: {error.strerror}") from None
+    try:
+        return raw.decode(errors="replace" if len(raw) > MAX_BYTES else "strict").removeprefix("\ufeff")
     except UnicodeDecodeError as error:
-        raise UsageError(f"{path} is not UTF-8 at byte {error.start}", "save it as UTF-8") from None
+        line = raw[raw.rfind(b"\n", 0, error.start) + 1 : error.start].decode()
+        mark = Mark(raw.count(b"\n", 0, error.start) + 1, len(line) + 1)
+        problem = Problem(f"this is not UTF-8: byte 0x{raw[error.start]:02x}", (), mark, "save it as UTF-8")
+        raise SpecError(name, raw.decode(errors="replace"), (problem,)) from None
 
 
 def add_files(parser: argparse.ArgumentParser) -> None:

@@ -31,7 +31,7 @@ def main(options: argparse.Namespace) -> int:
         else:
             show.warn(spec)
             if options.resolved:
-                print(resolved(spec), end="")
+                print(resolved(spec) if path == paths[0] else f"---\n{resolved(spec)}", end="")
     report(errors, len(paths), options)
     return 1 if errors else 0
 
@@ -71,6 +71,8 @@ def resolved(spec: Spec) -> str:
     from mgpu.values.document import Written
 
     yaml = YAML()
+    yaml.width = 2**20
+    yaml.representer.ignore_aliases = lambda data: True
     yaml.representer.add_representer(
         Written, lambda dumper, n: dumper.represent_scalar("tag:yaml.org,2002:float", n.text)
     )

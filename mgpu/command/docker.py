@@ -11,12 +11,16 @@ def docker_lines(command: Command, box: Container) -> list[list[str]]:
     lines += [["--log-driver", "local"], *_gpus(box)]
     if box.shm:
         lines += [["--shm-size", f"{box.shm // 2**30}g"]]
-    lines += [["--publish", f"{host}:{outer}:{inner}"] for host, outer, inner in box.publish]
+    lines += [["--publish", f"{_bracketed(host)}:{outer}:{inner}"] for host, outer, inner in box.publish]
     lines += [["--volume", f"{v.source}:{v.target}" + (":ro" if v.read_only else "")] for v in box.volumes]
     lines += [["--workdir", box.workdir]] if box.workdir else []
     lines += [["--env", f"{name}={value}"] for name, value in command.env]
     lines += [["--env", secret.name] for secret in command.secrets]
     return [*lines, [box.image]]
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
 
 
 def _gpus(box: Container) -> list[list[str]]:

@@ -9,6 +9,7 @@ from mgpu.command.docker import docker_lines
 from mgpu.values.command import Command
 from mgpu.values.machine import FOLDER, HOME
 from mgpu.values.plan import Plan, Task
+from mgpu.values.spec import Secret
 
 GIB = 2**30
 
@@ -55,11 +56,21 @@ def shell(command: Command, plan: Plan) -> str:
     """One command as shell text: the environment as exports, or within a `docker run` line."""
     lines = _lines(command)
     if command.container:
-        return _joined([*docker_lines(command, command.container), *lines])
+        read = [_secret(secret, plan) for secret in command.secrets if secret.file]
+        return "\n".join([*read, _joined([*docker_lines(command, command.container), *lines])])
     exports = [f"export {name}={quote(value)}" for name, value in command.env]
-    exports += [f': "${{{secret.name}:?is a secret of this job}}"; export {secret.name}' for secret in command.secrets]
+    secrets = [_secret(secret, plan) for secret in command.secrets]
     folder = [f"cd {quote(command.cwd)}"] if command.cwd != (plan.machine.folder or FOLDER) else []
-    return "\n".join([*folder, *exports, _joined(lines)])
+    return "\n".join([*secrets, *folder, *exports, _joined(lines)])
+
+
+def _secret(secret: Secret, plan: Plan) -> str:
+    """What gives a shell the value of a secret, or stops it."""
+    if secret.file is None:
+        return f': "${{{secret.name}:?is a secret of this job}}"; export {secret.name}'
+    home = plan.machine.home or HOME
+    path = home + secret.file[1:] if secret.file.startswith("~/") else secret.file
+    return f'{secret.name}="$(cat {quote(path)})" && export {secret.name}'
 
 
 def _lines(command: Command) -> list[list[str]]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mgpu.command.options import Options
-from mgpu.errors import HostError, MgpuError
+from mgpu.errors import HostError
 from mgpu.resources import folder
 
 if TYPE_CHECKING:
@@ -29,17 +29,26 @@ def words(template: str, values: Mapping[str, Any], templates: Path | None = Non
 
     Raises HostError where a folder of one's own lacks the template or its template is wrong.
     """
+    source, name = templates or folder("templates"), f"{template}.sh.j2"
+    if not (source / name).is_file():
+        raise HostError(f"there is no template {name} in {source}", "write it, or leave out --templates")
+    try:
+        text = environment(source).get_template(name).render(values)
+        lines = [line for line in (shlex.split(line, comments=True) for line in text.split("\n")) if line]
+        if not lines:
+            raise ValueError("it makes no words")
+    except _wrong() as error:
+        raise HostError(
+            f"the template {name} in {source} fails: {error}", "mend it, or leave out --templates"
+        ) from error
+    return [[word.replace(NEWLINE, "\n") for word in line] for line in lines]
+
+
+def _wrong() -> tuple[type[Exception], ...]:
+    """What a wrong template can raise."""
     from jinja2 import TemplateError
 
-    source = templates or folder("templates")
-    try:
-        text = environment(source).get_template(f"{template}.sh.j2").render(values)
-        lines = [shlex.split(line) for line in text.split("\n")]
-    except (TemplateError, ValueError) as error:
-        raise HostError(
-            f"the template {template}.sh.j2 in {source} fails: {error}", "mend it, or leave out --templates"
-        ) from error
-    return [[word.replace(NEWLINE, "\n") for word in line] for line in lines if line]
+    return TemplateError, ValueError, TypeError, LookupError, ArithmeticError, AttributeError, RecursionError, OSError
 
 
 @lru_cache(maxsize=8)
@@ -54,13 +63,13 @@ def environment(source: Path) -> ImmutableSandboxedEnvironment:
 
 
 def quoted(value: Any) -> str:
-    """A value as quoted words for the text. Raises MgpuError for what has no word: None and truth values."""
+    """A value as quoted words for the text. Raises ValueError for what has no word: None and truth values."""
     if isinstance(value, Options):
         return "\n".join(" ".join(_word(word) for word in option) for option in value)
     if isinstance(value, (list, tuple)):
         return " ".join(_word(word) for word in value)
     if value is None or isinstance(value, bool):
-        raise MgpuError(f"a template prints {value!r}, which is not a word", "guard it with {% if %}")
+        raise ValueError(f"it prints {value!r}, which is not a word: guard it with {{% if %}}")
     return _word(str(value))
 
 

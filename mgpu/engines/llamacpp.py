@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from mgpu.values.command import Probe
-from mgpu.values.engine import Engine, Spelling, url
+from mgpu.values.engine import Complaint, Engine, Spelling, url
 from mgpu.values.plan import Task
+from mgpu.values.spec import Job
+
+
+def check(job: Job) -> Iterable[Complaint]:
+    """One split mode for all GPUs, and with tensors split the context cannot be fitted (docs/multi-gpu.md)."""
+    tensor, count = job.parallel.tensor or 1, job.gpus.count
+    if tensor > 1 and count and count != tensor:
+        yield Complaint("llama.cpp splits tensors over all of its GPUs", ("parallel", "tensor"), f"tensor: {count}")
+    if tensor > 1 and not job.context_length:
+        message = "llama.cpp cannot choose the context length itself when it splits tensors"
+        yield Complaint(message, ("parallel", "tensor"), "add context_length: 8192")
 
 
 def probe(task: Task) -> Probe:
@@ -36,14 +47,19 @@ ENGINE = Engine(
     requires=frozenset(("model",)),
     owned={
         "model": "model",
+        "m": "model",
         "hf-repo": "model",
         "ctx-size": "context_length",
+        "c": "context_length",
         "split-mode": "parallel",
         "host": "host",
         "port": "port",
+        "api-key": "secrets: [LLAMA_API_KEY]",
+        "hf-token": "secrets: [HF_TOKEN]",
     },
     cache="/root/.cache/huggingface",
     spelling=Spelling(negation="--no-{}", equals=False),
+    check=check,
     probe=probe,
     variables=variables,
 )

@@ -7,8 +7,9 @@ loading, say `args: {quantization: fp8}`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Literal
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal
 
 from mgpu.values.command import Probe
 from mgpu.values.engine import Complaint, Engine, Spelling, url
@@ -18,8 +19,18 @@ from mgpu.values.spec import Job
 
 def names_gpus(version: str | None) -> Literal["uuid", "index"]:
     """Before 0.24 vLLM crashes on UUIDs in CUDA_VISIBLE_DEVICES (vllm-project/vllm#41848)."""
-    numbers = [int(part) for part in (version or "").split(".")[:2] if part.isdigit()]
-    return "uuid" if len(numbers) == 2 and numbers >= [0, 24] else "index"
+    return "uuid" if _numbers(version) >= (0, 24) else "index"
+
+
+def variables(task: Task) -> Mapping[str, Any]:
+    """The images of before 0.11.2 start a module that ignores a model without its flag (vllm-project/vllm#17172)."""
+    return {"positional": task.runtime != "docker" or _numbers(task.version) >= (0, 11, 2)}
+
+
+def _numbers(version: str | None) -> tuple[int, ...]:
+    """The numbers that a version starts with; none for one that is not known."""
+    parts = re.match(r"v?([0-9.]*)", version or "")
+    return tuple(int(part) for part in parts[1].split(".") if part) if parts else ()
 
 
 def check(job: Job) -> Iterable[Complaint]:
@@ -62,6 +73,7 @@ ENGINE = Engine(
         "host": "host",
         "port": "port",
         "api-key": "secrets: [VLLM_API_KEY]",
+        "hf-token": "secrets: [HF_TOKEN]",
     },
     shm=16 * 2**30,
     cache="/root/.cache/huggingface",
@@ -70,4 +82,5 @@ ENGINE = Engine(
     names_gpus=names_gpus,
     check=check,
     probe=probe,
+    variables=variables,
 )

@@ -14,13 +14,6 @@ def laid_out(spec: Spec, job: Job, engine: Engine, count: int) -> tuple[Layout, 
     (tensor for vLLM, whole layers for llama.cpp, data for a training launcher).
     """
     sizes = {name: size for name, size in job.parallel._asdict().items() if size is not None}
-    for name in sizes:
-        if name not in engine.dimensions:
-            known = ", ".join(engine.dimensions) or "none"
-            path = (*job.path, "parallel", name)
-            raise spec.document.error(
-                spec.document.problem(f"{engine.name} has no {name} parallelism", path, f"it has: {known}", key=True)
-            )
     product = 1
     for name in ("tensor", "pipeline", "data"):
         product *= sizes.get(name, 1)

@@ -14,7 +14,7 @@ from mgpu.plan.fitness import permanent, unfit, unusable
 from mgpu.plan.layout import laid_out
 from mgpu.plan.links import UNKNOWN, Links, words
 from mgpu.spec.between import before, port_of
-from mgpu.spec.references import filled
+from mgpu.spec.references import KEYS, filled
 from mgpu.values.engine import url
 from mgpu.values.machine import LINK_KINDS, Gpu, Machine
 from mgpu.values.plan import Plan, Task
@@ -168,8 +168,7 @@ def _linked(tasks: dict[str, Task]) -> dict[str, Task]:
         return {"url": url(one), "host": host, "port": port}[part]
 
     def settled(task: Task) -> Job:
-        keys = ("env", "command", "args", "script_args")
-        return replace(task.job, **{key: filled(getattr(task.job, key), partial(answer, task)) for key in keys})
+        return replace(task.job, **{key: filled(getattr(task.job, key), partial(answer, task)) for key in KEYS})
 
     return {name: replace(task, job=settled(task)) for name, task in tasks.items()}
 

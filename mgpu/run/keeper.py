@@ -40,7 +40,6 @@ class Keeper:
         self.folder, self.run = folder, run
         self.caller: dict[str, str] = given["env"]
         self.secrets: dict[str, dict[str, str]] = given["secrets"]
-        self.leases: list[int] = given["fds"]
         self.tasks = {command["task"]: Task(command) for command in run["commands"]}
         self.asked = 0
         self.ending = False

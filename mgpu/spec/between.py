@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from math import prod
 
 from mgpu.engines import engine_named
 from mgpu.spec.nearest import did_you_mean
 from mgpu.spec.notes import Notes
-from mgpu.spec.references import PARTS, asked, texts
+from mgpu.spec.references import OPEN, PARTS, asked, texts
 from mgpu.values.mark import Path
 from mgpu.values.spec import Job
+
+MOST_TASKS = 256
+"""Jobs and their replicas in one spec; a machine of this kind runs a few dozen at most."""
 
 
 def between_jobs(jobs: tuple[Job, ...], notes: Notes, *, pipeline: bool) -> None:
     """Note every problem between `jobs`, which are sound one by one."""
+    if (tasks := sum(job.replicas for job in jobs)) > MOST_TASKS:
+        notes.add(f"this spec starts {tasks:,} tasks, and {MOST_TASKS} are the most", (), "split it into several specs")
+        return
     known = {job.name: job for job in jobs}
     for job in jobs:
         if not pipeline and job.needs:
@@ -39,7 +46,10 @@ def _needs(job: Job, known: dict[str, Job], notes: Notes) -> None:
 
 def _references(job: Job, known: dict[str, Job], notes: Notes) -> None:
     for path, text in texts(job):
-        for name, part in asked(text):
+        pairs = asked(text)
+        if len(pairs) != text.count(OPEN):
+            notes.add("this reference is never closed", path, "write ${jobs.NAME.url}")
+        for name, part in pairs:
             if name not in known:
                 notes.add(f"there is no job {name!r} to refer to", path, did_you_mean(name, known))
             elif not part:
@@ -51,16 +61,18 @@ def _references(job: Job, known: dict[str, Job], notes: Notes) -> None:
 
 
 def _counts(job: Job, notes: Notes) -> None:
-    sizes = [size for size in job.parallel[:3] if size is not None]
-    product = 1
-    for size in sizes:
-        product *= size
-    count = job.gpus.count
-    if count and sizes and (product > count or (None not in job.parallel[:3] and product != count)):
-        words = " x ".join(str(size) for size in sizes)
-        notes.add(
-            f"a layout of {words} is {product} GPUs, and gpus is {count}", (*job.path, "parallel"), f"gpus: {product}"
-        )
+    """Note sizes that do not multiply to the number of GPUs, and replicas that would all want every GPU."""
+    count, dimensions = job.gpus.count, engine_named(job.engine).dimensions
+    sizes = {name: size for name, size in job.parallel._asdict().items() if size is not None and name != "expert"}
+    product = prod(sizes.values())
+    free = [name for name in dimensions if name not in sizes]
+    if count and sizes and (count % product if free else count != product):
+        words = " x ".join(f"{name} {size}" for name, size in sizes.items())
+        path: Path = (*job.path, "parallel")
+        notes.add(f"a layout of {words} is {product} GPUs, and gpus is {count}", path, f"gpus: {product}")
+    if count is None and job.replicas > 1:
+        path = (*job.path, "replicas")
+        notes.add(f"each of {job.replicas} replicas cannot have all GPUs", path, "gpus: a number, for each replica")
 
 
 def port_of(job: Job) -> int | None:
@@ -88,33 +100,46 @@ def before(jobs: Iterable[Job]) -> dict[str, frozenset[str]]:
 
 
 def _cycles(known: dict[str, Job], notes: Notes) -> None:
-    """Note the first circle of needs, if there is one."""
-    finished: set[str] = set()
-
-    def walk(name: str, trail: tuple[str, ...]) -> bool:
-        if name in trail:
-            circle = " -> ".join((*trail[trail.index(name) :], name))
-            notes.add(f"these jobs wait for each other: {circle}", (*known[trail[-1]].path, "needs", name), key=True)
-            return True
-        if name not in finished:
-            finished.add(name)
-            return any(walk(other, (*trail, name)) for other in known[name].needs if other in known and other != name)
-        return False
-
-    any(walk(name, ()) for name in known)
+    """Note a circle of needs, if there is one: it is in what is left when all that can start has been taken away."""
+    left = {name: [other for other in job.needs if other in known and other != name] for name, job in known.items()}
+    while able := [name for name, needs in left.items() if not any(other in left for other in needs)]:
+        for name in able:
+            del left[name]
+    trail: list[str] = []
+    name = next(iter(left), "")
+    while name and name not in trail:
+        trail.append(name)
+        name = next(other for other in left[name] if other in left)
+    if name:
+        circle = " -> ".join((*trail[trail.index(name) :], name))
+        notes.add(f"these jobs wait for each other: {circle}", (*known[trail[-1]].path, "needs", name), key=True)
 
 
 def _ports(jobs: tuple[Job, ...], notes: Notes) -> None:
-    taken: dict[int, Job] = {}
+    taken: dict[int, list[Job]] = {}
     over = before(jobs)
     for job in jobs:
-        first = port_of(job) or 0
-        for port in range(first, first + job.replicas) if first else ():
-            other = taken.setdefault(port, job)
-            if other is not job and other.name not in over[job.name] and job.name not in over[other.name]:
-                path = (*job.path, "port") if job.port else (*job.path, "engine")
-                notes.add(f"port {port} is taken by {other.name}", path, f"port: {max(taken) + 1}")
+        first = port_of(job)
+        if first is None:
+            continue
+        path = (*job.path, "port") if job.port else (*job.path, "engine")
+        if first + job.replicas > 65536:
+            notes.add(
+                f"{job.replicas} replicas need ports up to {first + job.replicas - 1}", path, "give a lower port:"
+            )
+            continue
+        for port in range(first, first + job.replicas):
+            beside = (other for other in taken.get(port, ()) if not _apart(job, other, over))
+            if other := next(beside, None):
+                notes.add(f"port {port} is taken by {other.name}", path, _another(max(taken) + 1, job))
                 break
-            if port > 65535:
-                notes.add(f"{job.replicas} replicas need ports up to {first + job.replicas - 1}", (*job.path, "port"))
-                break
+            taken.setdefault(port, []).append(job)
+
+
+def _apart(one: Job, other: Job, over: dict[str, frozenset[str]]) -> bool:
+    """Whether one of them is over before the other starts."""
+    return one.name in over[other.name] or other.name in over[one.name]
+
+
+def _another(port: int, job: Job) -> str:
+    return f"port: {port}" if port + job.replicas <= 65536 else "give another port:"

@@ -13,7 +13,8 @@ from mgpu.spec.between import between_jobs
 from mgpu.spec.language import KEYS, KINDS, NAME, PIPELINE, elsewhere, record
 from mgpu.spec.nearest import did_you_mean, nearest
 from mgpu.spec.notes import BAD, Notes, called, show
-from mgpu.spec.references import texts_in
+from mgpu.spec.references import KEYS as REFERRING
+from mgpu.spec.references import OPEN, texts_in
 from mgpu.spec.shapes import Key, Record
 from mgpu.values.document import Document
 from mgpu.values.engine import Complaint, Engine
@@ -34,6 +35,7 @@ def check(document: Document) -> Spec:
         job = _job(document.data, kind, (), notes, _name(document))
         name, jobs = (job.name, (job,)) if job else ("", ())
     _written_out_secrets(document, notes)
+    _misplaced_references(document, notes)
     if not notes.problems:
         between_jobs(jobs, notes, pipeline=kind == "pipeline")
     if notes.problems:
@@ -122,7 +124,7 @@ def _job(data: Any, kind: str, path: Path, notes: Notes, name: str) -> Job | Non
     for flag in [flag for flag in job.args if flag.replace("_", "-") in engine.owned]:
         owner = engine.owned[flag.replace("_", "-")]
         notes.add(f"{flag} is set by mgpu", (*path, "args", flag), f"use {owner} instead", key=True)
-    for complaint in (*_runtime(job, engine), *engine.check(job)):
+    for complaint in (*_runtime(job, engine), *_ways(job, engine), *engine.check(job)):
         notes.add(complaint.message, (*path, *complaint.path), complaint.hint)
     return job if len(notes.problems) == before else None
 
@@ -137,6 +139,19 @@ def _runtime(job: Job, engine: Engine) -> Iterator[Complaint]:
         yield Complaint("a process of the host has no image", ("image",), "remove image, or say runtime: docker")
 
 
+def _ways(job: Job, engine: Engine) -> Iterator[Complaint]:
+    """Ways of being parallel that the engine does not have, of being ready without a port, a program without a name."""
+    for name, size in job.parallel._asdict().items():
+        if size is not None and name not in engine.dimensions and "parallel" in engine.takes:
+            known = ", ".join(engine.dimensions)
+            yield Complaint(f"{engine.name} has no {name} parallelism", ("parallel", name), f"it has: {known}")
+    asked = "http" if job.ready.http else "tcp" if job.ready.tcp else None
+    if asked and not (job.port or engine.port):
+        yield Complaint(f"{asked} asks a port, and the job has none", ("ready", asked), "give it a port:")
+    if job.command and not job.command[0].strip():
+        yield Complaint("the program has no name", ("command", 0), "write the program first: [python, x.py]")
+
+
 ENGINE_KEYS = frozenset(
     ("model", "quantization", "context_length", "script", "script_args", "command", "args", "parallel", "version")
 )
@@ -146,9 +161,21 @@ ENGINE_KEYS = frozenset(
 def _written_out_secrets(document: Document, notes: Notes) -> None:
     for path, text in texts_in(document.data, ()):
         name = str(path[-1])
-        if len(path) > 1 and path[-2] == "env" and secret_name(name) and text and "${" not in text and "/" not in text:
-            notes.add(
-                f"{name} is written out here, where anyone who reads the spec sees it", path, f"secrets: [{name}]"
-            )
+        if len(path) > 1 and path[-2] == "env" and secret_name(name) and not _refers(text):
+            literal = "is not filled in from anywhere: specs are literal"
+            what = "is written out here, where anyone who reads the spec sees it"
+            notes.add(f"{name} {literal if text.startswith('$') else what}", path, f"secrets: [{name}]")
         elif secret_value(text):
             notes.add(f"{called(path)} holds what looks like a token", path, "list its variable under secrets:")
+
+
+def _refers(text: str) -> bool:
+    """Whether the value of a secret's variable is not the secret: nothing, the path of a file, another job's port."""
+    return not text or OPEN in text or text.startswith(("/", "./", "../", "~/"))
+
+
+def _misplaced_references(document: Document, notes: Notes) -> None:
+    for path, text in texts_in(document.data, ()):
+        key = path[2] if path[0] == "jobs" and len(path) > 2 else path[0]
+        if OPEN in text and key not in REFERRING:
+            notes.add(f"nothing is filled in under {key}", path, f"references stand under {', '.join(REFERRING)}")

@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 
 from mgpu.errors import Problem
 from mgpu.spec.notes import show
+from mgpu.spec.syntax import plainly
 from mgpu.values.document import Document, Written
 from mgpu.values.mark import Mark, Path
 
@@ -100,9 +101,7 @@ class _Reader:
                 warnings.simplefilter("ignore")
                 yield from YAML(typ="safe", pure=True).parse(self.text)
         except MarkedYAMLError as error:
-            mark = error.problem_mark or error.context_mark
-            place = Mark(mark.line + 1, mark.column + 1) if mark else Mark(1, 1)
-            _refuse(self.name, self.text, *_plainly(error, self.text, place))
+            _refuse(self.name, self.text, *plainly(error, self.text))
         except ReaderError as error:
             self.control("a control character", error.position)
         except (YAMLError, YAMLStreamError, ValueError) as error:
@@ -111,7 +110,7 @@ class _Reader:
     def control(self, what: str, at: int) -> NoReturn:
         place = Mark(self.text.count("\n", 0, at) + 1, at - self.text.rfind("\n", 0, at))
         hint = "remove it, or write it escaped in double quotes"
-        _refuse(self.name, self.text, f"{what} stands here: {ascii(self.text[at])}", place, hint)
+        _refuse(self.name, self.text, f"{what} stands here: {self.text[at]!a}", place, hint)
 
     def refuse(self, message: str, event: Any, hint: str | None = None) -> NoReturn:
         _refuse(self.name, self.text, message, _mark(event), hint)
@@ -164,8 +163,10 @@ class _Reader:
     def alias(self, event: Any, depth: int) -> tuple[Any, int]:
         known = self.anchors.get(event.anchor)
         if known is None:
-            what = "contains itself" if event.anchor in self.anchors else "is not defined above"
-            self.refuse(f"the alias *{event.anchor} {what}", event)
+            if event.anchor in self.anchors:
+                self.refuse(f"the alias *{event.anchor} contains itself", event)
+            hint = "put quotes around a text that starts with *"
+            self.refuse(f"the alias *{event.anchor} is not defined above", event, hint)
         data, size, deep = known
         self.count(event, size, depth + deep - 1)
         return data, deep
@@ -209,30 +210,3 @@ class _Reader:
 
 def _mark(event: Any) -> Mark:
     return Mark(event.start_mark.line + 1, event.start_mark.column + 1)
-
-
-def _plainly(error: Any, text: str, mark: Mark) -> tuple[str, Mark, str | None]:
-    """The parser's complaint in words for people: (message, mark, hint)."""
-    problem, context = str(error.problem or error.context or "this is not YAML"), str(error.context or "")
-    start = Mark(error.context_mark.line + 1, error.context_mark.column + 1) if error.context_mark else mark
-    lines = text.split("\n")
-    line = lines[mark.line - 1] if mark.line <= len(lines) else ""
-    if "\\t" in problem or "\t" in line[: mark.column]:
-        return "a tab stands here; YAML is indented with spaces", mark, "replace the tab with spaces"
-    if "unexpected end of stream" in problem and "quoted" in context:
-        return "this quote is never closed", start, "close it on the same line"
-    if "<stream end>" in problem and "flow" in context:
-        return "this bracket is never closed", start, "close it, or write one item a line"
-    if "mapping values are not allowed" in problem:
-        if re.match(r"\s+[\w.-]+:(\s|$)", line):
-            return "this line is indented more than the one it follows", mark, "line it up with the keys above"
-        return "a colon makes a second key on this line", mark, "put quotes around the value, or start a new line"
-    if "expected <block end>" in problem or "expected '<document start>'" in problem:
-        return (
-            "this line is indented differently from the ones it belongs to",
-            mark,
-            "line its first letter up with them",
-        )
-    if "could not find expected ':'" in problem:
-        return "a colon is missing after this key", start, "write key: value"
-    return problem, mark, None

@@ -53,6 +53,15 @@ def _volume(text: str) -> Volume:
     return Volume(parts[0], parts[1], mode == "ro")
 
 
+def _address(text: str) -> str:
+    from ipaddress import ip_address
+
+    try:
+        return str(ip_address("127.0.0.1" if text == "localhost" else text))
+    except ValueError:
+        raise ValueError(f"cannot be {text!r}", "write an address: 127.0.0.1, or 0.0.0.0 for every one") from None
+
+
 def _ready(**given: Any) -> Ready:
     if len([key for key in given if key != "within"]) > 1:
         raise ValueError("has more than one way to be ready", "keep one of http, tcp, log")
@@ -83,7 +92,7 @@ def _made(make: Any, **keys: Key) -> Made:
 GPUS = Either(
     {
         int: Made(NUMBER_OF_GPUS, Gpus),
-        str: Made(Choice(("all", "auto")), _all_gpus),
+        str: Made(Choice(("all", "auto"), "give a number without quotes, or all"), _all_gpus),
         dict: _made(
             _gpus,
             count=Key(
@@ -184,7 +193,7 @@ SCRIPT = {
 }
 SERVER = {
     "port": Key(Integer(1, 65535), "where it is served; the engine's usual port if left out"),
-    "host": Key(WORD, "the address it is served on: 127.0.0.1 if left out"),
+    "host": Key(Made(WORD, _address), "the address it is served on: 127.0.0.1 if left out"),
     "replicas": Key(Integer(1, 256), "how many copies, each with its own GPUs and the next port"),
 }
 

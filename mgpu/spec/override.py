@@ -3,40 +3,48 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from copy import deepcopy
 from dataclasses import replace
 from typing import Any
 
 from mgpu.errors import UsageError
-from mgpu.spec.document import read
+from mgpu.spec.document import MAX_DEPTH, read
 from mgpu.values.document import Document
 from mgpu.values.mark import Path
 
 
 def override(document: Document, sets: Sequence[str]) -> Document:
     """`document` with each of `sets` applied; values are read as YAML. Raises UsageError for a path to nowhere."""
-    data = deepcopy(document.data)
-    given = {}
+    data = _copied(document.data)
+    given: dict[Path, str] = {}
     for words in sets:
         dotted, equals, text = words.partition("=")
         if not equals or not dotted:
             raise UsageError(f"--set {words} is not path=value", "--set gpus=2")
-        path: Path = tuple(int(part) if part.isdigit() else part for part in dotted.split("."))
-        _put(data, path, read("--set", f"value: {text}\n").data["value"], words)
-        given[path] = words
+        given[_put(data, dotted.split("."), read("--set", f"value: {text}\n").data["value"], words)] = words
     return replace(document, data=data, given=given)
 
 
-def _put(data: Any, path: Path, value: Any, words: str) -> None:
-    for part in path[:-1]:
-        if isinstance(data, dict) and isinstance(part, str):
-            data = data.setdefault(part, {})
-        elif isinstance(data, list) and isinstance(part, int) and part < len(data):
-            data = data[part]
-    last = path[-1]
-    if isinstance(data, dict):
-        data[str(last)] = value
-    elif isinstance(data, list) and isinstance(last, int) and last < len(data):
-        data[last] = value
-    else:
-        raise UsageError(f"--set {words} leads nowhere in the spec", "name a key of a mapping, or a place in a list")
+def _copied(value: Any) -> Any:
+    """A copy that shares nothing, not even what aliases share: a change in one place stays there."""
+    if isinstance(value, dict):
+        return {key: _copied(item) for key, item in value.items()}
+    return [_copied(item) for item in value] if isinstance(value, list) else value
+
+
+def _put(data: Any, names: list[str], value: Any, words: str) -> Path:
+    """Put `value` where `names` lead, making the mappings that lack on the way, and return its path."""
+    path: list[str | int] = []
+    for at, name in enumerate(names):
+        last = at == len(names) - 1
+        if isinstance(data, dict) and name and at < MAX_DEPTH:
+            path.append(name)
+            data[name] = value if last else data.get(name, {})
+        elif isinstance(data, list) and name.isdecimal() and len(name) < 5 and int(name) < len(data):
+            path.append(int(name))
+            data[int(name)] = value if last else data[int(name)]
+        else:
+            raise UsageError(
+                f"--set {words} leads nowhere in the spec", "name a key of a mapping, or a place in a list"
+            )
+        data = data[path[-1]]
+    return tuple(path)

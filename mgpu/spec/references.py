@@ -10,13 +10,16 @@ from mgpu.values.mark import Path
 from mgpu.values.spec import Job
 
 REFERENCE = re.compile(r"\$\{jobs\.([^${}]*)\}")
+OPEN = "${jobs."
+KEYS = ("env", "command", "args", "script_args")
+"""The keys of a job whose texts may hold references."""
 PARTS = ("url", "urls", "host", "port")
 """What a job can be asked for; `urls` are those of all its replicas, with commas between."""
 
 
 def texts(job: Job) -> Iterator[tuple[Path, str]]:
     """Every text of the job that may hold references, with its path in the document."""
-    for key in ("env", "command", "args", "script_args"):
+    for key in KEYS:
         yield from texts_in(getattr(job, key), (*job.path, key))
 
 

@@ -43,11 +43,9 @@ class Text:
         return value
 
     def schema(self) -> dict[str, Any]:
-        return (
-            {"type": ["string", "integer"]}
-            if not self.pattern
-            else {"type": "string", "pattern": f"^(?:{self.pattern})$"}
-        )
+        pattern = self.pattern and f"^(?:{self.pattern})$"
+        pattern = pattern or (None if self.dash else "^[^-]") or (None if self.empty else ".")
+        return {"type": ["string", "integer"]} | ({"pattern": pattern} if pattern else {})
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -106,14 +104,15 @@ class Flag:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Choice:
-    """One of a few words."""
+    """One of a few words; `hint` is for what is none of them nor near."""
 
     words: tuple[str, ...]
+    hint: str | None = None
 
     def read(self, value: Any, path: Path, notes: Notes) -> Any:
         if value in self.words and isinstance(value, str):
             return value
-        hint = did_you_mean(value, self.words) if isinstance(value, str) else None
+        hint = self.hint or (did_you_mean(value, self.words) if isinstance(value, str) else None)
         return notes.add(f"{called(path)} cannot be {show(value)}", path, hint or f"one of: {', '.join(self.words)}")
 
     def schema(self) -> dict[str, Any]:
@@ -169,6 +168,9 @@ class Anything:
     def read(self, value: Any, path: Path, notes: Notes) -> Any:
         if value is None:
             return notes.add(f"{called(path)} has no value", path, "give one, or true for a flag without one", key=True)
+        if isinstance(value, list) and (not value or None in value):
+            hint = "give values, or true for a flag without one"
+            return notes.add(f"{called(path)} has an empty place, or is empty", path, hint)
         return value
 
     def schema(self) -> dict[str, Any]:

@@ -102,7 +102,9 @@ class Record:
             if key is None:
                 notes.add(f"unknown key {show(name)}", (*path, name), self.hint(name), key=True)
             elif item is None and not isinstance(key.shape, Anything):
-                notes.add(f"{name} has no value", (*path, name), "give a value or remove the key", key=True)
+                found[name] = notes.add(
+                    f"{name} has no value", (*path, name), "give a value or remove the key", key=True
+                )
             else:
                 found[name] = key.shape.read(item, (*path, name), notes)
         meant = {nearest(name, self.keys) for name in value if name not in self.keys}

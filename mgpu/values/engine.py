@@ -46,8 +46,8 @@ def by_uuid(_: str | None) -> Literal["uuid", "index"]:
 
 def url(task: Task, path: str = "") -> str:
     """Where the task is reached from this host: an address that listens everywhere is asked on the loopback."""
-    host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(task.job.host, task.job.host)
-    return f"http://{host}:{task.port}{path}"
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(task.job.host, task.job.host)
+    return f"http://{f'[{host}]' if ':' in host else host}:{task.port}{path}"
 
 
 def given_probe(task: Task) -> Probe | None:
