@@ -90,7 +90,7 @@ class _Search:
     def sets(self, wish: Wish, free: Chosen) -> Iterator[Chosen]:
         """Sets of `wish.count` of the free GPUs: the best joined first, then those that leave the most NVLink
         together, then the lowest bus ids."""
-        for rank in range(0 if wish.count > 1 else UNKNOWN, wish.rank + 1):
+        for rank in range(wish.rank + 1) if wish.count > 1 else (UNKNOWN,):
             if rank not in self.links.kinds:
                 continue
             self.spend(len(free) + len(self.links.machine.links))

@@ -65,10 +65,10 @@ def test_every_spec_is_good_and_names_the_schema(path: Path) -> None:
 def test_what_a_schema_can_refuse_it_refuses() -> None:
     """Of the bad specs that are YAML at all: those with an unknown key, a wrong type or a wrong word."""
     refused = 0
+    words = ("unknown key", "wants a whole number", "cannot be 'v", "kind cannot")
     for case in cases(Path(__file__).with_name("bad_specs.txt"), "# error"):
-        if any(
-            words in case.expected for words in ("unknown key", "wants a whole number", "cannot be 'v", "kind cannot")
-        ):
+        told = any(part in case.expected for part in words)
+        if told and "= write 8000" not in case.expected:  # 08000 and 8e3 are the integer 8000 to a schema
             data = json.loads(json.dumps(read("spec", case.text).data))
             assert not VALIDATOR.is_valid(data), case.name
             refused += 1

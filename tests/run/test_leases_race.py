@@ -128,8 +128,10 @@ def test_of_many_runs_of_one_name_at_once_one_starts(tmp_path: Path) -> None:
     host = Host(tmp_path)
     spec = host.task("exec sleep 1000", "twin")
     runners = [host.start("run", "--detach", spec) for _ in range(8)]
-    errors = [runner.communicate(timeout=60)[1] for runner in runners]
-    assert sorted(runner.returncode == 0 for runner in runners) == [False] * 7 + [True], errors
-    assert sum("twin is running already" in error for error in errors) == 7
-    assert [run["name"] for run in host.runs()] == ["twin"]
-    assert host.mgpu("stop", "twin").returncode == 0
+    try:
+        errors = [runner.communicate(timeout=60)[1] for runner in runners]
+        assert sorted(runner.returncode == 0 for runner in runners) == [False] * 7 + [True], errors
+        assert sum("twin is running already" in error for error in errors) == 7
+        assert [run["name"] for run in host.runs()] == ["twin"]
+    finally:
+        assert host.mgpu("stop", "--all").returncode == 0
