@@ -98,7 +98,7 @@ def _followed(started: Started, options: argparse.Namespace) -> int:
 
     def interrupt(number: int, _: object) -> None:
         asked.append(number)
-        stopping.ask(started.folder)
+        stopping.ask(started.folder, now=len(asked) > 1)
         words = "killing it" if len(asked) > 1 else "stopping it; once more kills it"
         os.write(2, f"\nmgpu: {words}\n".encode())
 
@@ -108,7 +108,11 @@ def _followed(started: Started, options: argparse.Namespace) -> int:
     places = {command.task: _place(command.probe) for command in started.compiled.commands if command.probe}
     out = sys.stderr.buffer if options.json else sys.stdout.buffer
     tasks = [command.task for command in started.compiled.commands]
-    over = follow.follow(started.folder, tasks, out, lambda event: _tell(event, places, len(tasks) > 1))
+    try:
+        over = follow.follow(started.folder, tasks, out, lambda event: _tell(event, places, len(tasks) > 1))
+    except BrokenPipeError:
+        _narrate(f"nobody reads the output any more; the run goes on: mgpu logs -f {started.compiled.spec.name}")
+        raise
     return _ended(started, over, bool(asked), options)
 
 
@@ -139,10 +143,15 @@ def _tell(event: dict[str, Any], places: dict[str, str], many: bool) -> None:
 
 
 def _ended(started: Started, over: dict[str, Any] | None, asked: bool, options: argparse.Namespace) -> int:
-    if over is None:
+    status = started.keeper.wait() if over is None else 0
+    if over is None and status >= 0:
+        _narrate("how it went could not be written down; the exit code is what the keeper says")
+        code, by = (130 if asked else status), None
+    elif over is None:
         _narrate("the keeper of this run is gone; what lives of it goes on: mgpu ps, mgpu stop " + started.id)
         code, by = 125, None
     else:
+        assert over
         code, by = (130 if asked else over["code"]), over.get("by")
     if by and not asked:
         from mgpu.run import state

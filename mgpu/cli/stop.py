@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from mgpu.errors import UsageError
+from mgpu.errors import HostError, UsageError
 from mgpu.run import runs, stopping
 
 
@@ -20,6 +20,8 @@ def main(options: argparse.Namespace) -> int:
         raise UsageError("stop which run?", "mgpu ps lists them; --all stops every one")
     chosen = [run for run in runs.found() if run.alive] if options.all else [runs.named(word) for word in options.runs]
     for run in chosen:
+        if run.state == "newer":
+            raise HostError(f"{run.name} was started by a newer mgpu", "stop it with that one, or update this one")
         if not run.alive:
             print(f"{run.name} does not run", file=sys.stderr)
             continue

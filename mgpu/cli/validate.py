@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mgpu.cli import show, source
 from mgpu.errors import SpecError
@@ -67,15 +67,24 @@ def resolved(spec: Spec) -> str:
     import io
 
     from ruamel.yaml import YAML
+    from ruamel.yaml.nodes import ScalarNode
 
+    from mgpu.spec.document import scalar
     from mgpu.values.document import Written
 
     yaml = YAML()
     yaml.width = 2**20
     yaml.representer.ignore_aliases = lambda data: True
-    yaml.representer.add_representer(
-        Written, lambda dumper, n: dumper.represent_scalar("tag:yaml.org,2002:float", n.text)
-    )
+
+    def number(dumper: Any, value: Written) -> Any:
+        return dumper.represent_scalar(yaml.resolver.resolve(ScalarNode, value.text, (True, False)), value.text)
+
+    def text(dumper: Any, value: str) -> Any:
+        style = None if value.isprintable() and scalar(value) == value else '"'
+        return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style)
+
+    yaml.representer.add_representer(Written, number)
+    yaml.representer.add_representer(str, text)
     out = io.StringIO()
     yaml.dump(spec.document.data, out)
     return out.getvalue()

@@ -159,11 +159,16 @@ def _because(job: Job, gpus: Chosen, machine: Machine, links: Links) -> str | No
 def _linked(tasks: dict[str, Task]) -> dict[str, Task]:
     """The tasks with the references between them filled in."""
 
+    first: dict[str, Task] = {}
+    urls: dict[str, list[str]] = {}
+    for task in tasks.values():
+        first.setdefault(task.job.name, task)
+        urls.setdefault(task.job.name, []).append(url(task))
+
     def answer(asking: Task, name: str, part: str) -> str:
-        same = [task for task in tasks.values() if task.job.name == name]
         if part == "urls":
-            return ",".join(url(task) for task in same)
-        one = asking if asking in same else same[0]
+            return ",".join(urls[name])
+        one = asking if asking.job.name == name else first[name]
         host, _, port = url(one).removeprefix("http://").rpartition(":")
         return {"url": url(one), "host": host, "port": port}[part]
 

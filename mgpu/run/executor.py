@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, NamedTuple
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
 PATIENCE = 3.0
 """Seconds that a clash with another mgpu, or a port just taken, is tried again without --wait."""
 PAUSE = 0.2
-STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 
 
 class Started(NamedTuple):
@@ -31,6 +33,7 @@ class Started(NamedTuple):
     id: str
     folder: str
     compiled: Compiled
+    keeper: subprocess.Popen[bytes]
 
 
 def start(
@@ -75,14 +78,14 @@ def _taken(compiled: Compiled, secrets: Mapping[str, Mapping[str, str]]) -> Star
         with leases.take(gpus, ports, holder) as lease:
             preflight.ports(ports)
             _write(run, compiled)
-            _keep(run, lease.fds, secrets)
+            keeper = _keep(run, lease.fds, secrets)
     except BaseException:
         if run:
             run.discard()
         signal.pthread_sigmask(signal.SIG_SETMASK, unblocked)
         raise
     os.close(run.lock)
-    return Started(run.id, run.folder, compiled)
+    return Started(run.id, run.folder, compiled, keeper)
 
 
 def _write(run: runs.New, compiled: Compiled) -> None:
@@ -103,11 +106,8 @@ def _write(run: runs.New, compiled: Compiled) -> None:
         raise HostError(f"the state of the run cannot be written: {error.strerror}: {run.folder}", runs.HINT) from error
 
 
-def _keep(run: runs.New, fds: tuple[int, ...], secrets: Mapping[str, Mapping[str, str]]) -> None:
+def _keep(run: runs.New, fds: tuple[int, ...], secrets: Mapping[str, Mapping[str, str]]) -> subprocess.Popen[bytes]:
     """Start the keeper; from here on it holds the leases and the run's lock."""
-    import subprocess
-    import sys
-
     keeper = os.path.join(os.path.dirname(__file__), "keeper.py")
     with open(os.path.join(run.folder, "keeper.log"), "wb") as log:
         process = subprocess.Popen(
@@ -120,6 +120,7 @@ def _keep(run: runs.New, fds: tuple[int, ...], secrets: Mapping[str, Mapping[str
             cwd="/",
             env={"PATH": os.environ.get("PATH", os.defpath), "LANG": "C.UTF-8"},
         )
+    state.note(run.folder, "kept", pid=process.pid)
     message = {"env": dict(os.environ), "secrets": secrets, "fds": fds, "lock": run.lock}
     assert process.stdin
     try:
@@ -127,3 +128,4 @@ def _keep(run: runs.New, fds: tuple[int, ...], secrets: Mapping[str, Mapping[str
         process.stdin.close()
     except BrokenPipeError:
         raise HostError(f"the keeper did not start: see {run.folder}/keeper.log") from None
+    return process

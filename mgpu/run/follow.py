@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import IO, Any
 
-from mgpu.machine import locks
+from mgpu.machine import locks, processes
 from mgpu.run import state
 
 CHUNK = 64 * 1024
@@ -63,17 +63,18 @@ def tails(folder: str, tasks: list[str]) -> list[Tail]:
     return [Tail(state.log(folder, t), f"{t:<{width}} | ".encode() if len(tasks) > 1 else b"") for t in tasks]
 
 
-def follow(folder: str, tasks: list[str], out: IO[bytes], say: Say) -> dict[str, Any] | None:
+def follow(folder: str, tasks: list[str], out: IO[bytes], say: Say, unkept: bool = False) -> dict[str, Any] | None:
     """Copy the logs to `out` and tell every event to `say` until the run is over.
 
-    Returns the event that ended it, or None where the keeper is gone without having said so.
+    Returns the event that ended it, or None where the keeper is gone without having said so; `unkept` goes on then
+    for as long as anything of the run lives.
     """
     logs, news = tails(folder, tasks), _news(folder)
     lock = os.path.join(folder, state.LOCK)
     over = None
     try:
         while over is None:
-            kept = locks.held(lock)
+            kept = locks.held(lock) or (unkept and bool(processes.of_run(os.path.basename(folder))))
             moved = _copied(logs, out)
             for event in next(news):
                 say(event)

@@ -61,15 +61,15 @@ class Keeper:
         return self.code()
 
     def listen(self) -> None:
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
             signal.signal(number, self.ask)
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.set_wakeup_fd(self.bell, warn_on_full_buffer=False)
         signal.pthread_sigmask(signal.SIG_SETMASK, [])
 
-    def ask(self, *_: object) -> None:
-        """Someone asks the run to stop: with grace, and the second time at once."""
-        self.asked += 1
+    def ask(self, number: int, _: object) -> None:
+        """Someone asks the run to stop: with grace, and the second time or by SIGQUIT at once."""
+        self.asked = 2 if number == signal.SIGQUIT else self.asked + 1
 
     def wait(self) -> None:
         select.select([self.wake], [], [], TICK)
@@ -96,9 +96,9 @@ class Keeper:
             task.spawn(
                 environment(self.run["id"], task.command, self.caller, values), state.log(self.folder, task.name)
             )
-        except OSError as error:
+        except (OSError, ValueError) as error:
             task.gone = True
-            self.settle(task, 127 if isinstance(error, FileNotFoundError) else 126, why=f"{error.strerror}")
+            self.settle(task, 127 if isinstance(error, FileNotFoundError) else 126, why=str(error))
             return
         self.note("started", task, pid=task.pid)
         probe = task.command["probe"]
@@ -137,16 +137,20 @@ class Keeper:
             task.gone = True
             code = task.code or 0
             self.settle(task, 128 - code if code < 0 else code)
-        elif task.stopping is None:
+        elif not task.cleared:
+            task.cleared = True
             self.note("leftover", task, pids=sorted(left))
-            self.stop(task)
+            if task.stopping is None:
+                self.stop(task)
+            else:
+                self.send(task, signal.SIGTERM)
 
     def left(self, task: Task) -> set[int]:
         """The live processes of this task: all that descend from it, in whatever session, orphans by their mark.
 
         An orphan that has lost its mark belongs to the last task that is there.
         """
-        last = all(other.gone for other in self.tasks.values() if other is not task)
+        last = not any(other.running for other in self.tasks.values() if other is not task)
         table = processes.table()
         mine = processes.descendants([os.getpid()], table) - {os.getpid()}
         owners = (task.name, None) if last else (task.name,)
@@ -227,7 +231,8 @@ class Keeper:
             self.note("killed", task)
         task.killed = True
         task.stopping = task.stopping or time.monotonic()
-        task.why = task.why or STOPPED
+        if task.code is None:
+            task.why = task.why or STOPPED
         self.send(task, signal.SIGKILL)
 
     def send(self, task: Task, number: int) -> None:
@@ -265,7 +270,6 @@ def main(folder: str) -> int:
     for lease in given["fds"]:
         os.set_inheritable(lease, True)
     os.set_inheritable(given["lock"], False)
-    state.note(folder, "kept", pid=os.getpid())
     keeper = Keeper(folder, run, given)
     try:
         code = keeper.keep()

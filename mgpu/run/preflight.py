@@ -71,6 +71,11 @@ def _secrets(command: Command, env: Mapping[str, str]) -> dict[str, str]:
         raise HostError(
             f"{command.task}: these secrets are missing: {words}", f"export {missing[0].name}=..., then run again", 1
         )
+    odd = [name for name, value in found.items() if value and "\0" in value]
+    if odd:
+        raise HostError(
+            f"{command.task}: the secret {odd[0]} holds a NUL character", "look at its file: it is not text", 1
+        )
     return {name: value for name, value in found.items() if value is not None}
 
 

@@ -91,6 +91,9 @@ def _made(root: str, name: str) -> New:
         )
         lock = locks.reach(os.path.join(folder, state.LOCK))
     except OSError as error:
+        import shutil
+
+        shutil.rmtree(folder, ignore_errors=True)
         raise HostError(f"the state of the run cannot be written: {error.strerror}: {folder}", HINT) from error
     locks.lock(lock)
     return New(identity, name, folder, lock)
@@ -104,10 +107,24 @@ def found() -> Iterator[Run]:
     except OSError:
         return
     living = processes.by_run() if folders else {}
-    yield from sorted((_read(folder, living) for folder in folders), key=lambda run: run.data.get("created", 0))
+    yield from sorted((_read(folder, living) for folder in folders), key=lambda run: (_created(run), run.id))
+
+
+def _created(run: Run) -> float:
+    return float(run.data.get("created", 0))
 
 
 def _read(folder: str, living: dict[str, set[int]]) -> Run:
+    """The run of this folder; whatever its files hold, an answer."""
+    try:
+        run = _told(folder, living)
+        _created(run)
+        return run
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, HostError):
+        return Run(os.path.basename(folder), folder, "unreadable", {}, {})
+
+
+def _told(folder: str, living: dict[str, set[int]]) -> Run:
     identity = os.path.basename(folder)
     data = state.read(os.path.join(folder, "run.json"))
     if data is None:

@@ -31,7 +31,7 @@ def write(path: str, data: dict[str, Any]) -> None:
     handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as file:
-            json.dump(data, file, ensure_ascii=False)
+            json.dump(data, file)
             file.flush()
             os.fsync(file.fileno())
         os.rename(temporary, path)
@@ -45,7 +45,7 @@ def read(path: str) -> dict[str, Any] | None:
     try:
         with open(path, encoding="utf-8") as file:
             data = json.load(file)
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     return data if isinstance(data, dict) else None
 
@@ -53,7 +53,7 @@ def read(path: str) -> dict[str, Any] | None:
 def note(folder: str, what: str, task: str | None = None, **more: Any) -> None:
     """Append an event. A full disk loses the event, never the job."""
     event = {"time": round(time.time(), 3), "task": task, "what": what, **more}
-    line = json.dumps(event, ensure_ascii=False) + "\n"
+    line = json.dumps(event) + "\n"
     try:
         handle = os.open(
             os.path.join(folder, "events.jsonl"), os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600
@@ -78,7 +78,7 @@ def events(folder: str) -> Iterator[dict[str, Any]]:
     for line in lines:
         try:
             event = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
         if isinstance(event, dict) and "what" in event:
             yield event

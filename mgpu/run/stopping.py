@@ -15,13 +15,17 @@ SLACK = 5.0
 """Seconds beyond every grace period within which the kernel must have ended what was killed."""
 
 
-def ask(folder: str) -> bool:
-    """Ask the keeper to stop its run, with grace; asked again it kills. False where there is no keeper."""
+def ask(folder: str, now: bool = False) -> bool:
+    """Ask the keeper to stop its run, with grace or `now`. False where there is no keeper."""
     pid = next((event.get("pid") for event in state.events(folder) if event["what"] == "kept"), None)
     if not isinstance(pid, int) or not locks.held(os.path.join(folder, state.LOCK)):
         return False
     keeper = processes.read(pid)
-    return keeper is not None and _is_keeper(pid, folder) and processes.send(keeper, signal.SIGTERM)
+    return (
+        keeper is not None
+        and _is_keeper(pid, folder)
+        and processes.send(keeper, signal.SIGQUIT if now else signal.SIGTERM)
+    )
 
 
 def _is_keeper(pid: int, folder: str) -> bool:
@@ -35,10 +39,7 @@ def _is_keeper(pid: int, folder: str) -> bool:
 def stop(run: runs.Run, now: bool = False) -> None:
     """End `run` and return once nothing of it lives; `now`: without grace. Raises HostError where something stays."""
     grace = sum(command["stop"]["grace"] for command in run.data.get("commands", ())) + SLACK
-    kept = ask(run.folder)
-    if kept and now:
-        ask(run.folder)
-    if not kept:
+    if not ask(run.folder, now):
         state.note(run.folder, "stopping")
         _signal(run.id, signal.SIGKILL if now else signal.SIGTERM)
     if not _gone(run, grace):

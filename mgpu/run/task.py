@@ -31,7 +31,7 @@ class Task:
         self.failed = False
         self.gone = False
         self.stopping: float | None = None
-        self.killed = False
+        self.killed = self.cleared = False
         self.why: int | None = None
         self.watch: Watch | None = None
 

@@ -15,6 +15,9 @@ from mgpu.values.spec import Job
 MOST_TASKS = 256
 """Jobs and their replicas in one spec; a machine of this kind runs a few dozen at most."""
 
+MOST_ADDRESSES = 50_000
+"""References filled in, in all tasks together: a few lines could ask for gigabytes of them."""
+
 
 def between_jobs(jobs: tuple[Job, ...], notes: Notes, *, pipeline: bool) -> None:
     """Note every problem between `jobs`, which are sound one by one."""
@@ -22,13 +25,16 @@ def between_jobs(jobs: tuple[Job, ...], notes: Notes, *, pipeline: bool) -> None
         notes.add(f"this spec starts {tasks:,} tasks, and {MOST_TASKS} are the most", (), "split it into several specs")
         return
     known = {job.name: job for job in jobs}
+    addresses = 0
     for job in jobs:
         if not pipeline and job.needs:
             notes.add("only a pipeline's job can need another job", (*job.path, "needs"), "remove needs", key=True)
             return
         _needs(job, known, notes)
-        _references(job, known, notes)
+        addresses += job.replicas * _references(job, known, notes)
         _counts(job, notes)
+    if addresses > MOST_ADDRESSES:
+        notes.add(f"the references of this spec stand for {addresses:,} addresses", (), "refer to fewer jobs")
     _cycles(known, notes)
     _ports(jobs, notes)
 
@@ -44,7 +50,9 @@ def _needs(job: Job, known: dict[str, Job], notes: Notes) -> None:
             notes.add(f"{name} is a server and is never done", path, f"{name}: ready")
 
 
-def _references(job: Job, known: dict[str, Job], notes: Notes) -> None:
+def _references(job: Job, known: dict[str, Job], notes: Notes) -> int:
+    """Note what is wrong with the job's references, and count the addresses that they stand for."""
+    addresses = 0
     for path, text in texts(job):
         pairs = asked(text)
         if len(pairs) != text.count(OPEN):
@@ -58,6 +66,9 @@ def _references(job: Job, known: dict[str, Job], notes: Notes) -> None:
                 notes.add(f"a job has no {part!r}", path, did_you_mean(part, PARTS))
             elif part != "host" and port_of(known[name]) is None:
                 notes.add(f"{name} has no port, so it has no {part}", path, f"give {name} a port:")
+            else:
+                addresses += known[name].replicas if part == "urls" else 1
+    return addresses
 
 
 def _counts(job: Job, notes: Notes) -> None:

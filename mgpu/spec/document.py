@@ -18,6 +18,7 @@ from mgpu.values.mark import Mark, Path
 
 MAX_BYTES = 256 * 1024
 MAX_NODES = 5_000
+"""Values, and quarters of a KiB of text, in one document; those behind an alias count each time."""
 MAX_DEPTH = 64
 
 INTEGER = re.compile(r"0|-?[1-9][0-9]*")
@@ -128,11 +129,11 @@ class _Reader:
         kind = type(event).__name__
         if kind == "AliasEvent":
             return self.alias(event, depth)
-        self.count(event, 1, depth)
+        before = self.nodes
+        self.count(event, 1 + len(getattr(event, "value", "")) // 256, depth)
         if event.tag is not None and event.tag != "!":
             written = str(event.tag).replace("tag:yaml.org,2002:", "!!")[:40]
             self.refuse(f"the tag {written} is not allowed", event, "specs are plain data: remove the tag")
-        before = self.nodes
         if event.anchor:
             self.anchors[event.anchor] = None
         deep = 1
@@ -146,7 +147,7 @@ class _Reader:
         else:
             data, deep = self.mapping(events, path, depth)
         if event.anchor:
-            self.anchors[event.anchor] = (data, 1 + self.nodes - before, deep)
+            self.anchors[event.anchor] = (data, self.nodes - before, deep)
         return data, deep
 
     def text_of(self, text: str, event: Any) -> str:

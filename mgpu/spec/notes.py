@@ -11,6 +11,9 @@ from mgpu.values.mark import Path
 BAD = object()
 """What `read` returns where it has noted a problem."""
 
+MOST = 200
+"""How many problems of one document are told: looking for the word that was meant takes its time with each."""
+
 
 class Notes:
     """The problems found so far in one document."""
@@ -20,8 +23,11 @@ class Notes:
         self.problems: list[Problem] = []
 
     def add(self, message: str, path: Path, hint: str | None = None, *, key: bool = False) -> Any:
-        """Note a problem at `path` and return BAD."""
+        """Note a problem at `path` and return BAD. Raises SpecError where there are so many that more say nothing."""
         self.problems.append(self.document.problem(message, path, hint, key=key))
+        if len(self.problems) == MOST:
+            enough = f"these are {MOST} problems: the rest of the document was not looked at"
+            raise self.document.error(*self.problems, self.document.problem(enough, path))
         return BAD
 
 
