@@ -82,7 +82,7 @@ def _detached(started: Started, options: argparse.Namespace) -> int:
         _report({"id": started.id, "name": name, "folder": started.folder})
     else:
         print(started.id)
-        _narrate(f"{name} runs on{_gpus(started)}; see it with: mgpu logs -f {name}; end it with: mgpu stop {name}")
+        _narrate(f"{name} runs{_gpus(started)}; see it with: mgpu logs -f {name}; end it with: mgpu stop {name}")
     return 0
 
 
