@@ -36,7 +36,7 @@ def shorthand(text: str) -> Machine:
         raise UsageError(f"{text!r} has {count} GPUs", f"give a count from 1 to {MOST:,}: 1x{product.id}")
     name = f"{count}x{product.id}" + (f":{PAIRS}" if pairs else "")
     gpus = tuple(_gpu(index, product) for index in range(count))
-    return Machine(name, gpus, tuple(_links(product, count, pairs)), docker=Docker())
+    return Machine(name, gpus, tuple(_links(product, count, pairs)), docker=Docker(gpus=True))
 
 
 def _joined(product: Product, word: str | None, without: str) -> bool:

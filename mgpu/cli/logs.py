@@ -24,7 +24,7 @@ def main(options: argparse.Namespace) -> int:
         raise UsageError(f"{run.name} has no task {options.task!r}", did_you_mean(options.task, tasks))
     wanted = [options.task] if options.task else tasks
     if options.follow and run.alive:
-        follow.follow(run.folder, wanted, sys.stdout.buffer, _silent, unkept=True)
+        follow.follow(run.folder, wanted, sys.stdout.buffer, _silent, lambda: runs.lives(run.id))
         return 0
     for tail in follow.tails(run.folder, wanted):
         while tail.copy(sys.stdout.buffer):

@@ -1,14 +1,26 @@
-"""A Command with a Container in, the `docker run` words out: what a person can paste."""
+"""A Command with a Container in, the `docker run` words out that a person can paste, and the SDK's arguments.
+
+Both ask the engine for the same container, but for ``--rm``: mgpu removes it itself, once it has its exit status.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from mgpu.values.command import Command, Container
+
+SECURITY = "no-new-privileges"
+LOGS = "local"
+"""Docker's log driver that rotates by itself: five files of 20 MB, the older ones compressed."""
 
 
 def docker_lines(command: Command, box: Container) -> list[list[str]]:
     """The words of each line of ``docker run`` for this command."""
-    lines = [["docker", "run"], ["--rm"], ["--init"], ["--name", box.name], ["--security-opt", "no-new-privileges"]]
-    lines += [["--log-driver", "local"], *_gpus(box)]
+    lines = [["docker", "run"], ["--rm"], ["--init"], ["--name", box.name], ["--security-opt", SECURITY]]
+    lines += [["--log-driver", LOGS], *_gpus(box)]
+    lines += [["--label", f"{name}={value}"] for name, value in box.labels]
+    lines += [["--user", box.user]] if box.user else []
     if box.shm:
         lines += [["--shm-size", f"{box.shm // 2**30}g"]]
     lines += [["--publish", f"{_bracketed(host)}:{outer}:{inner}"] for host, outer, inner in box.publish]
@@ -28,5 +40,32 @@ def _gpus(box: Container) -> list[list[str]]:
     if not box.gpus:
         return []
     if box.cdi:
-        return [["--device", f"nvidia.com/gpu={gpu}"] for gpu in box.gpus]
+        return [["--device", gpu] for gpu in box.gpus]
     return [["--gpus", f'"device={",".join(box.gpus)}"']]
+
+
+def create_arguments(argv: list[str], env: Mapping[str, str], box: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of the SDK's ``create_container`` for a command and its container as JSON has them; those of its
+    ``create_host_config`` are under ``host_config``."""
+    published = {f"{inner}/tcp": (host, outer) for host, outer, inner in box["publish"]}
+    volumes = [f"{v['source']}:{v['target']}" + (":ro" if v["read_only"] else "") for v in box["volumes"]]
+    devices = {"driver": "cdi"} if box["cdi"] else {"capabilities": [["gpu"]]}
+    return {
+        "image": box["image"],
+        "command": argv,
+        "name": box["name"],
+        "environment": dict(env),
+        "labels": dict(box["labels"]),
+        "user": box["user"],
+        "working_dir": box["workdir"],
+        "ports": [(inner, "tcp") for _, _, inner in box["publish"]],
+        "host_config": {
+            "init": True,
+            "security_opt": [SECURITY],
+            "log_config": {"Type": LOGS, "Config": {}},
+            "device_requests": [{"device_ids": list(box["gpus"]), **devices}] if box["gpus"] else None,
+            "shm_size": box["shm"],
+            "port_bindings": published or None,
+            "binds": volumes,
+        },
+    }

@@ -10,7 +10,7 @@ from mgpu.command.words import words
 from mgpu.engines import engine_named
 from mgpu.values.command import Command, Container, Probe, Stop
 from mgpu.values.engine import Engine, Spelling, given_probe
-from mgpu.values.machine import FOLDER, HOME, Machine
+from mgpu.values.machine import FOLDER, HOME, USER, Machine
 from mgpu.values.plan import Plan, Task
 from mgpu.values.spec import Volume
 
@@ -19,6 +19,11 @@ WORKSPACE = "/workspace"
 
 UNSET = ("CUDA_VISIBLE_DEVICES", "RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_*", "PET_*")
 """What a job must not inherit: another job's GPUs and ranks (PET_* are torchrun's own flags as variables)."""
+
+TEMPORARY = "/tmp"
+HOMELESS = {"HOME": TEMPORARY, "USER": "mgpu"}
+"""A user of the host has no home in an image, and caches want one; nor a name, and torch's compiler asks for one
+(getpass.getuser looks for USER before it fails on a number that /etc/passwd lacks)."""
 
 SCRIPT = Spelling(negation=None, equals=True)
 """Scripts parse with argparse, and a flag that is false is one that is not given."""
@@ -94,6 +99,8 @@ def _environment(task: Task, engine: Engine) -> dict[str, str]:
     own = {"PYTHONUNBUFFERED": "1", **engine.environment(task)}
     if task.runtime == "process":
         own |= {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": _visible(task, engine)}
+    elif engine.scripted:
+        own |= HOMELESS | {"HF_HOME": engine.cache or TEMPORARY}
     return own | dict(task.job.env)
 
 
@@ -118,16 +125,26 @@ def _container(task: Task, engine: Engine, plan: Plan) -> Container:
     folder = Volume(machine.folder or FOLDER, WORKSPACE)
     volumes = tuple(volume._replace(source=_resolved(volume.source, machine)) for volume in job.volumes)
     alone = len(plan.tasks) == 1
+    devices = _devices(task, machine)
     return Container(
         image=image,
         name=f"mgpu-{plan.name}" if alone else f"mgpu-{plan.name}-{task.name}",
-        gpus=tuple(gpu.id for gpu in task.gpus),
-        cdi=bool(machine.docker and machine.docker.cdi),
+        gpus=devices or tuple(gpu.id for gpu in task.gpus),
+        cdi=bool(devices),
+        labels=(("mgpu.gpus", ",".join(gpu.id for gpu in task.gpus)),) if task.gpus else (),
+        user=(machine.user or USER) if engine.scripted else None,
         publish=((job.host, task.port, task.port),) if task.port else (),
         volumes=(*cache, folder, *volumes),
         shm=engine.shm,
         workdir=_under(WORKSPACE, job.workdir),
     )
+
+
+def _devices(task: Task, machine: Machine) -> tuple[str, ...]:
+    """The names by which Docker lists the task's GPUs as CDI devices; none unless it lists every one."""
+    listed = machine.docker.cdi if machine.docker else ()
+    names = [next((name for name in (gpu.uuid, str(gpu.index)) if name in listed), None) for gpu in task.gpus]
+    return tuple(f"nvidia.com/gpu={name}" for name in names if name) if all(names) else ()
 
 
 def _resolved(source: str, machine: Machine) -> str:

@@ -7,11 +7,12 @@ from collections.abc import Iterator
 
 from mgpu.command.docker import docker_lines
 from mgpu.values.command import Command
-from mgpu.values.machine import FOLDER, HOME
+from mgpu.values.machine import FOLDER, HOME, USER
 from mgpu.values.plan import Plan, Task
 from mgpu.values.spec import Secret
 
-GIB = 2**30
+MARKS = {HOME: '"$HOME"', FOLDER: '"$PWD"', USER: '"$(id -u):$(id -g)"'}
+"""What a shell knows of the machine that it stands on, where mgpu does not."""
 
 
 def script(plan: Plan, commands: tuple[Command, ...]) -> str:
@@ -86,8 +87,8 @@ def _joined(lines: list[list[str]]) -> str:
 
 
 def quote(word: str) -> str:
-    """A word quoted for a shell, but for the home and the folder of an unknown machine: those the shell fills in."""
-    for mark, variable in ((HOME, '"$HOME"'), (FOLDER, '"$PWD"')):
+    """A word quoted for a shell, but for the facts of an unknown machine: those the shell fills in."""
+    for mark, variable in MARKS.items():
         if word.startswith(mark):
             rest = word[len(mark) :]
             return variable + (shlex.quote(rest) if rest else "")
@@ -97,5 +98,7 @@ def quote(word: str) -> str:
 
 
 def named(word: str) -> str:
-    """A word for JSON: the home and the folder of an unknown machine by the names of their variables."""
-    return word.replace(HOME, "$HOME").replace(FOLDER, "$PWD")
+    """A word for JSON: the facts of an unknown machine as a shell would name them."""
+    for mark, variable in MARKS.items():
+        word = word.replace(mark, variable.strip('"'))
+    return word

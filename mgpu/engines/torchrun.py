@@ -30,7 +30,7 @@ ENGINE = Engine(
     requires=frozenset(("script",)),
     owned={"nproc-per-node": "gpus", "standalone": "nothing: mgpu always gives it", "nnodes": "nothing: one machine"},
     shm=8 * 2**30,
-    cache="/root/.cache/huggingface",
+    cache="/cache/huggingface",
     stop_grace=30.0,
     spelling=Spelling(negation=None, equals=True),
     variables=variables,

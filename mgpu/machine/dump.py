@@ -7,7 +7,7 @@ from itertools import groupby
 from typing import Any
 
 from mgpu.spec.document import scalar
-from mgpu.values.machine import Gpu, Link, Machine
+from mgpu.values.machine import Docker, Gpu, Link, Machine
 
 VERSION = 1
 """Of the format. A file of another version is refused."""
@@ -19,8 +19,8 @@ def plain(machine: Machine) -> dict[str, Any]:
     """The machine as plain data, ready for JSON: sizes in bytes, what is unknown left out."""
     return {
         "version": VERSION,
-        **_known(machine, "name", "driver", "cuda", "cpus", "memory", "home", "folder"),
-        **({"docker": _known(machine.docker, *machine.docker._fields)} if machine.docker else {}),
+        **_known(machine, "name", "driver", "cuda", "cpus", "memory", "home", "folder", "user"),
+        **({"docker": _docker(machine.docker)} if machine.docker else {}),
         **({"mask": list(machine.mask)} if machine.mask is not None else {}),
         **({"ports": list(machine.ports)} if machine.ports else {}),
         **({"software": dict(machine.software)} if machine.software else {}),
@@ -44,6 +44,15 @@ def dump(machine: Machine) -> str:
 def _known(value: Any, *names: str) -> dict[str, Any]:
     """Those of the named fields that are known."""
     return {name: getattr(value, name) for name in names if getattr(value, name) is not None}
+
+
+def _docker(docker: Docker) -> dict[str, Any]:
+    known = _known(docker, "version", "gpus", "fault")
+    return {
+        **known,
+        **({"cdi": list(docker.cdi)} if docker.cdi else {}),
+        **({"podman": True} if docker.podman else {}),
+    }
 
 
 def _gpu(gpu: Gpu) -> dict[str, Any]:

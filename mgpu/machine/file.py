@@ -75,6 +75,7 @@ def shape() -> Record:
             "memory": Key(BYTES, "the host's memory"),
             "home": Key(TEXT, "the user's home folder"),
             "folder": Key(TEXT, "the spec's folder"),
+            "user": Key(TEXT, "the ids of the user and the group, as '1000:1000'"),
             "docker": Key(_docker(), "what the Docker engine can do; left out: there is none"),
             "mask": Key(Array(TEXT), "ids of the GPUs that mgpu may take; left out: all"),
             "ports": Key(Array(Integer(1, 65535)), "TCP ports in use"),
@@ -103,8 +104,10 @@ def _docker() -> Record:
         Docker,
         {
             "version": Key(TEXT, "the engine's version"),
-            "cdi": Key(Flag(), "whether it takes GPUs by CDI"),
-            "gpus": Key(Flag(), "whether it can give a container GPUs"),
+            "cdi": Key(Array(TEXT), "the NVIDIA GPUs that it lists as CDI devices, by UUID or index"),
+            "gpus": Key(Flag(), "whether it can give a container GPUs; left out: not known"),
+            "podman": Key(Flag(), "whether it is Podman that answers"),
+            "fault": Key(TEXT, "why it cannot be used"),
         },
     )
 

@@ -1,4 +1,9 @@
-"""GPU ids and ports in, descriptors that hold them out: all or nothing, machine-wide, free when nobody has one open."""
+"""GPU ids and ports in, descriptors that hold them out: all or nothing, machine-wide, free when nobody has one open.
+
+A lease is a lock on bytes of a file, a byte for each MiB of the card: a whole GPU is all of them, a share some that lie
+together. The kernel frees it with the last descriptor. That the lock can be had is not enough: a worker whose agent and
+keeper are dead holds none, nor does a container, so what is left of a run is looked for by its marks and labels.
+"""
 
 from __future__ import annotations
 
@@ -8,25 +13,21 @@ from contextlib import contextmanager
 from typing import NamedTuple
 
 from mgpu.errors import HostError, NoRoom
-from mgpu.machine import locks, processes
+from mgpu.machine import locks, notes
+from mgpu.machine.claims import Look
+from mgpu.machine.notes import Holder
+
+__all__ = ["Clash", "Holder", "Lease", "Share", "folder", "holders", "take", "tidy"]
 
 FOLDER = "/run/lock/mgpu"
-NOTE = 4096
-"""The longest note that is read, in bytes."""
+ENDING = ".lock"
 
 
-class Holder(NamedTuple):
-    """Who takes a lease: for words only, never for a decision about who owns what. `since` in seconds of the epoch."""
+class Share(NamedTuple):
+    """A part of a card: `mib` of the `of` MiB that it has."""
 
-    run: str
-    name: str
-    user: str
-    since: float
-
-    def __str__(self) -> str:
-        import time
-
-        return f"run {self.name} of {self.user} since {time.strftime('%H:%M on %d %b', time.localtime(self.since))}"
+    mib: int
+    of: int
 
 
 class Clash(NoRoom):
@@ -39,27 +40,35 @@ class Clash(NoRoom):
 
 
 class Lease:
-    """What was taken. Whoever inherits `fds` holds it too; it ends when the last of them is closed."""
+    """What was taken: descriptors, and for each the first byte that it holds. Whoever inherits the descriptors holds it
+    too; it ends when the last of them is closed."""
 
     def __init__(self) -> None:
-        self.fds: tuple[int, ...] = ()
+        self.starts: dict[int, int] = {}
 
-    def release(self) -> None:
-        """Close this process's own descriptors."""
-        for handle in self.fds:
+    @property
+    def fds(self) -> tuple[int, ...]:
+        """The descriptors."""
+        return tuple(self.starts)
+
+    def release(self, clean: bool = True) -> None:
+        """Close this process's own descriptors; `clean` where nobody else has inherited them: then nothing is left."""
+        for handle, start in self.starts.items():
+            if clean:
+                notes.wipe(handle, start)
             os.close(handle)
-        self.fds = ()
+        self.starts = {}
 
     def __enter__(self) -> Lease:
         return self
 
-    def __exit__(self, *reason: object) -> None:
-        self.release()
+    def __exit__(self, kind: type[BaseException] | None, *reason: object) -> None:
+        self.release(clean=kind is not None)
 
 
 def folder() -> str:
     """The machine-wide folder of the locks, made if it is not there. Raises HostError where it cannot be used."""
-    path = os.environ.get("MGPU_LOCK_DIR") or FOLDER
+    path = place()
     hint = f"as root: install -d -m 1777 {path}; or name another folder with MGPU_LOCK_DIR"
     umask = os.umask(0)
     try:
@@ -75,57 +84,93 @@ def folder() -> str:
     return path
 
 
-def take(gpus: Iterable[str], ports: Iterable[int], holder: Holder) -> Lease:
-    """Lease whole GPUs (by id) and ports at once, without waiting.
+def place() -> str:
+    """Where the folder of the locks is, or would be."""
+    return os.environ.get("MGPU_LOCK_DIR") or FOLDER
+
+
+def take(gpus: Iterable[str], ports: Iterable[int], holder: Holder, shares: Mapping[str, Share] | None = None) -> Lease:
+    """Lease GPUs (by id) and ports at once, without waiting: whole GPUs, but of those in `shares` only that much.
 
     Raises Clash where one of them is held or is still used by a run whose keeper is gone; then nothing is taken.
     """
     lease = Lease()
     try:
         with _folder_errors():
-            clashes = _try(_files(gpus, ports), lease)
+            clashes = _try(sorted(set(gpus)), sorted(set(ports)), shares or {}, lease)
         if clashes:
             raise Clash(clashes)
     except BaseException:
-        lease.release()
+        lease.release(clean=False)
         raise
-    for handle in lease.fds:
-        _write_note(handle, holder)
+    for handle, start in lease.starts.items():
+        notes.write(handle, start, holder)
     return lease
+
+
+def _try(gpus: list[str], ports: list[int], shares: Mapping[str, Share], lease: Lease) -> dict[str, str]:
+    """Lock what is wanted, into `lease`; who has what cannot be had."""
+    where = folder() if gpus or ports else ""
+    wanted = {**{_file("gpu", gpu): shares.get(gpu) for gpu in gpus}, **{_file("port", str(p)): None for p in ports}}
+    look = Look()
+    clashes: dict[str, str] = {}
+    for file, share in wanted.items():
+        who = _one(locks.reach(os.path.join(where, file)), share, look, lease)
+        if who:
+            clashes[file.removesuffix(ENDING)] = who
+    if not clashes:
+        clashes = {f"gpu-{gpu}": who for gpu, who in look.boxes(gpus, holding=True).items()}
+    return clashes
+
+
+def _one(handle: int, share: Share | None, look: Look, lease: Lease) -> str | None:
+    """Lock one file's bytes, or say who has them."""
+    start = (0 if locks.lock(handle) else None) if share is None else locks.lock_somewhere(handle, share.mib, share.of)
+    if start is None:
+        try:
+            return _blocking(handle)
+        finally:
+            os.close(handle)
+    lease.starts[handle] = start
+    left = _left(handle, look)
+    if left is None and share is None:
+        _emptied(handle)
+    return left
+
+
+def _file(kind: str, what: str) -> str:
+    return f"{kind}-{what.replace('/', '_')}{ENDING}"
+
+
+def _blocking(handle: int) -> str:
+    """Who holds one of the file's bytes."""
+    other = locks.blocker(handle)
+    note = notes.read(handle, other[0]) if other else None
+    return str(note) if note else "a run that left no name"
+
+
+def _left(handle: int, look: Look) -> str | None:
+    """What is left of a run whose note is there and whose lock is not."""
+    found = (look.of(note) for start, note in notes.every(handle) if not locks.locked(handle, start, 1))
+    return next((words for words in found if words), None)
+
+
+def _emptied(handle: int) -> None:
+    """Nobody else holds a byte, and nothing is left of those who did: no old note is worth keeping."""
+    try:
+        os.ftruncate(handle, 0)
+    except OSError:
+        return
 
 
 def holders(gpus: Iterable[str]) -> dict[str, str]:
     """Who holds which of these GPUs, in words, by GPU id; free ones are left out. Takes nothing, makes nothing."""
-    found = {}
-    place = os.environ.get("MGPU_LOCK_DIR") or FOLDER
-    for gpu in gpus:
-        who = _holder_of(os.path.join(place, _file("gpu", gpu)))
-        if who:
-            found[gpu] = who
-    return found
+    wanted, look = list(gpus), Look()
+    found = {gpu: who for gpu in wanted if (who := _holder_of(os.path.join(place(), _file("gpu", gpu)), look))}
+    return {**look.boxes([gpu for gpu in wanted if gpu not in found], holding=False), **found}
 
 
-def _files(gpus: Iterable[str], ports: Iterable[int]) -> list[str]:
-    return sorted({_file("gpu", gpu) for gpu in gpus}) + sorted({_file("port", str(port)) for port in ports})
-
-
-def _file(kind: str, what: str) -> str:
-    return f"{kind}-{what.replace('/', '_')}.lock"
-
-
-def _try(files: list[str], lease: Lease) -> dict[str, str]:
-    place = folder() if files else ""
-    clashes: dict[str, str] = {}
-    for file in files:
-        handle = locks.reach(os.path.join(place, file))
-        lease.fds += (handle,)
-        who = _living(_note(handle)) if locks.lock(handle) else _in_words(_note(handle))
-        if who:
-            clashes[file.removesuffix(".lock")] = who
-    return clashes
-
-
-def _holder_of(path: str) -> str | None:
+def _holder_of(path: str, look: Look) -> str | None:
     try:
         handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     except FileNotFoundError:
@@ -133,42 +178,29 @@ def _holder_of(path: str) -> str | None:
     except OSError as error:
         return f"somebody whose lock may not be read ({error.strerror})"
     try:
-        return _in_words(_note(handle)) if locks.locked(handle) else _living(_note(handle))
+        return _blocking(handle) if locks.locked(handle) else _left(handle, look)
     finally:
         os.close(handle)
 
 
-def _in_words(note: Holder | None) -> str:
-    return str(note) if note else "a run that left no name"
-
-
-def _living(note: Holder | None) -> str | None:
-    """A worker whose agent and keeper are both dead holds no lock, but its run's last note and its environment tell."""
-    if note is None or not processes.of_run(note.run):
-        return None
-    return f"what is left of {note}"
-
-
-def _write_note(handle: int, holder: Holder) -> None:
-    import json
-
-    text = json.dumps(holder._asdict()).encode()
+def tidy() -> None:
+    """Wipe the notes of runs of which nothing is left, so that no other user needs to wonder about them."""
+    look = Look()
     try:
-        os.ftruncate(handle, 0)
-        os.pwrite(handle, text, 0)
-    except OSError:  # a full disk costs the words, not the lease
+        files = [os.path.join(place(), name) for name in os.listdir(place()) if name.endswith(ENDING)]
+    except OSError:
         return
-
-
-def _note(handle: int) -> Holder | None:
-    import json
-
-    try:
-        said = json.loads(os.pread(handle, NOTE, 0))
-        run, name, user = ("".join(filter(str.isprintable, str(said[key])))[:100] for key in ("run", "name", "user"))
-        return Holder(run, name, user, float(said["since"]))
-    except (OSError, ValueError, KeyError, TypeError, OverflowError):
-        return None
+    for file in files:
+        try:
+            handle = os.open(file, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+        except OSError:
+            continue
+        try:
+            for start, note in notes.every(handle):
+                if not locks.locked(handle, start, 1) and not look.of(note) and locks.lock(handle, start, 1):
+                    notes.wipe(handle, start)
+        finally:
+            os.close(handle)
 
 
 @contextmanager

@@ -51,11 +51,34 @@ def lock(handle: int, start: int = 0, length: int = 0, *, wait: bool = False) ->
     return True
 
 
+def blocker(handle: int, start: int = 0, length: int = 0) -> tuple[int, int] | None:
+    """The start and length (0: to the end) of a lock by which somebody else holds one of these bytes."""
+    answer = fcntl.fcntl(handle, fcntl.F_OFD_GETLK, _range(fcntl.F_WRLCK, start, length))
+    kind, _, first, count, _ = struct.unpack(FLOCK, answer)
+    return None if kind == fcntl.F_UNLCK else (first, count)
+
+
 def locked(handle: int, start: int = 0, length: int = 0) -> bool:
     """Whether somebody else holds one of these bytes."""
-    answer = fcntl.fcntl(handle, fcntl.F_OFD_GETLK, _range(fcntl.F_WRLCK, start, length))
-    kind: int = struct.unpack(FLOCK, answer)[0]
-    return kind != fcntl.F_UNLCK
+    return blocker(handle, start, length) is not None
+
+
+def lock_somewhere(handle: int, length: int, end: int) -> int | None:
+    """Lock the first `length` bytes below `end` that lie together and that nobody holds; where they start, or None.
+
+    A placement that overlaps a lock of somebody's fails wherever it starts before that lock's end, so none is missed.
+    """
+    start = 0
+    while start + length <= end:
+        other = blocker(handle, start, length)
+        if other is None:
+            if lock(handle, start, length):
+                return start
+        elif other[1] == 0:
+            return None
+        else:
+            start = other[0] + other[1]
+    return None
 
 
 def held(path: str) -> bool:

@@ -80,6 +80,14 @@ def by_run() -> dict[str, set[int]]:
     return {run: descendants(pids, processes) for run, pids in marked.items()}
 
 
+def inside(pid: int) -> bool:
+    """Whether the process is in another pid namespace than this one: in a container."""
+    try:
+        return os.readlink(f"/proc/{pid}/ns/pid") != os.readlink("/proc/self/ns/pid")
+    except OSError:
+        return False
+
+
 def of_run(run: str) -> set[int]:
     """The live processes of one run."""
     return by_run().get(run, set())
@@ -99,6 +107,19 @@ def _line(pid: int) -> Iterator[int]:
         yield pid
         process = read(pid)
         pid = process.parent if process else 0
+
+
+def younger(uid: int, tick: float) -> bool:
+    """Whether the user `uid` has a live process that was started at `tick` (seconds since boot) or later."""
+    earliest = (tick - 1) * os.sysconf("SC_CLK_TCK")
+    return any(process.start >= earliest and _owner(pid) == uid for pid, process in table().items())
+
+
+def _owner(pid: int) -> int | None:
+    try:
+        return os.stat(f"/proc/{pid}").st_uid
+    except OSError:
+        return None
 
 
 def send(process: Process, number: int) -> bool:

@@ -6,7 +6,7 @@ import os
 from dataclasses import replace
 
 from mgpu.engines import ENGINES
-from mgpu.machine import leases, mask, nvml, ports, software
+from mgpu.machine import daemon, leases, mask, nvml, ports, software
 from mgpu.values.machine import Machine
 
 LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
@@ -30,8 +30,10 @@ def read(folder: str) -> Machine:
         _memory(),
         os.path.expanduser("~"),
         os.path.abspath(folder),
+        f"{os.getuid()}:{os.getgid()}",
         ports.listening(),
         software.installed(packages),
+        daemon.read(),
         mask=None if visible is None else tuple(gpu.id for gpu in mask.left(visible, found.gpus)),
         notes=found.notes + ((mask.note(visible or "", found.gpus),) if masked else ()),
     )

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mgpu import Compiled, compile_spec
 from mgpu.command.data import command_data
 from mgpu.command.text import script
 from mgpu.errors import HostError, NoRoom
 from mgpu.machine import leases, snapshot
-from mgpu.run import preflight, runs, state
+from mgpu.run import boxes, handover, preflight, runs, state
 
 if TYPE_CHECKING:
+    import socket
+
     from mgpu.values.spec import Spec
 
 PATIENCE = 3.0
@@ -36,56 +37,112 @@ class Started(NamedTuple):
     keeper: subprocess.Popen[bytes]
 
 
+class Keeper(NamedTuple):
+    """A keeper that waits for its run, and this end of the socket that it waits at."""
+
+    run: str
+    process: subprocess.Popen[bytes]
+    end: socket.socket
+
+    def dismiss(self) -> None:
+        """There is no run: it ends by itself."""
+        self.end.close()
+        self.process.wait()
+
+
 def start(
     spec: Spec,
     folder: str,
     ignore_foreign: bool = False,
     wait: bool = False,
     waiting: Callable[[NoRoom], None] | None = None,
+    fetch: Callable[[str], None] = boxes.pull,
 ) -> Started:
-    """Start `spec`, whose own folder is `folder`, on this host.
+    """Start `spec`, whose own folder is `folder`, on this host. `fetch` pulls an image that is not there, before a GPU
+    is taken.
 
     On return SIGINT, SIGTERM and SIGHUP are blocked: they are the caller's to pass on, from the moment there is a run.
     Raises SpecError, NoRoom (after waiting, where `wait`, only if it can never fit), and HostError for what the host
-    lacks: a program, a script, a secret, a folder that can be written.
+    lacks: a program, a script, a secret, an image, a folder that can be written.
     """
-    began = time.monotonic()
-    told: str | None = None
-    while True:
-        try:
-            compiled = compile_spec(spec, snapshot.read(folder), None, ignore_foreign)
-            secrets = preflight.check(compiled, os.environ)
-            return _taken(compiled, secrets)
-        except NoRoom as refusal:
-            clash = isinstance(refusal, leases.Clash) and time.monotonic() < began + PATIENCE
-            if not refusal.ever or not (wait or clash):
-                raise
-            if waiting and not clash and refusal.message != told:
-                told = refusal.message
-                waiting(refusal)
-        time.sleep(PAUSE)
+    keeper = _hatched(spec)
+    try:
+        began = time.monotonic()
+        told: str | None = None
+        while True:
+            try:
+                compiled = compile_spec(spec, snapshot.read(folder), None, ignore_foreign)
+                secrets = preflight.check(compiled, os.environ)
+                missing = boxes.missing(compiled.commands)
+                if not missing:
+                    return _taken(compiled, secrets, keeper)
+                for image in missing:
+                    fetch(image)
+                continue
+            except NoRoom as refusal:
+                clash = isinstance(refusal, leases.Clash) and time.monotonic() < began + PATIENCE
+                if not refusal.ever or not (wait or clash):
+                    raise
+                if waiting and not clash and refusal.message != told:
+                    told = refusal.message
+                    waiting(refusal)
+            time.sleep(PAUSE)
+    except BaseException:
+        keeper.dismiss()
+        raise
 
 
-def _taken(compiled: Compiled, secrets: Mapping[str, Mapping[str, str]]) -> Started:
-    """Make the run's folder, take the leases, and start the keeper; undone where one of them fails."""
+def _hatched(spec: Spec) -> Keeper:
+    """Start a keeper for the run that may come about."""
+    identity = runs.identity(spec.name)
+    ours, its = handover.pair()
+    with its:
+        process = subprocess.Popen(
+            [sys.executable, "-I", "-S", os.path.join(os.path.dirname(__file__), "keeper.py"), runs.folder(identity)],
+            stdin=its.fileno(),
+            stdout=subprocess.DEVNULL,
+            start_new_session=True,
+            cwd="/",
+            env={"PATH": os.environ.get("PATH", os.defpath), "LANG": "C.UTF-8"},
+        )
+    keeper = Keeper(identity, process, ours)
+    boxed = any(job.runtime == "docker" or job.image for job in spec.jobs)
+    hello = {"env": dict(os.environ), "path": os.pathsep.join(filter(None, sys.path)), "boxed": boxed}
+    _sent(keeper, hello)
+    return keeper
+
+
+def _sent(keeper: Keeper, data: dict[str, Any], fds: tuple[int, ...] = ()) -> None:
+    try:
+        handover.send(keeper.end, data, fds)
+    except OSError as error:
+        raise HostError(f"the keeper of the run did not start: {error.strerror}") from None
+
+
+def _taken(compiled: Compiled, secrets: Mapping[str, Mapping[str, str]], keeper: Keeper) -> Started:
+    """Make the run's folder, take the leases, and hand over to the keeper; undone where one of them fails."""
     unblocked = signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
     run = None
     try:
-        run = runs.new(compiled.spec.name)
+        run = runs.new(compiled.spec.name, keeper.run)
         gpus = {gpu for command in compiled.commands for gpu in command.gpus}
         ports = {command.port for command in compiled.commands if command.port}
-        holder = leases.Holder(run.id, run.name, runs.user(), time.time())
+        boxed = any(command.container for command in compiled.commands)
+        holder = leases.Holder(run.id, run.name, runs.user(), time.time(), boxed=boxed)
         with leases.take(gpus, ports, holder) as lease:
             preflight.ports(ports)
             _write(run, compiled)
-            keeper = _keep(run, lease.fds, secrets)
+            state.note(run.folder, "kept", pid=keeper.process.pid)
+            orders = {"secrets": secrets, "starts": list(lease.starts.values())}
+            _sent(keeper, orders, (run.lock, *lease.fds))
     except BaseException:
         if run:
             run.discard()
         signal.pthread_sigmask(signal.SIG_SETMASK, unblocked)
         raise
     os.close(run.lock)
-    return Started(run.id, run.folder, compiled, keeper)
+    keeper.end.close()
+    return Started(run.id, run.folder, compiled, keeper.process)
 
 
 def _write(run: runs.New, compiled: Compiled) -> None:
@@ -104,28 +161,3 @@ def _write(run: runs.New, compiled: Compiled) -> None:
         state.write(os.path.join(run.folder, "run.json"), data)
     except OSError as error:
         raise HostError(f"the state of the run cannot be written: {error.strerror}: {run.folder}", runs.HINT) from error
-
-
-def _keep(run: runs.New, fds: tuple[int, ...], secrets: Mapping[str, Mapping[str, str]]) -> subprocess.Popen[bytes]:
-    """Start the keeper; from here on it holds the leases and the run's lock."""
-    keeper = os.path.join(os.path.dirname(__file__), "keeper.py")
-    with open(os.path.join(run.folder, "keeper.log"), "wb") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-I", "-S", keeper, run.folder],
-            stdin=subprocess.PIPE,
-            stdout=log,
-            stderr=log,
-            pass_fds=(*fds, run.lock),
-            start_new_session=True,
-            cwd="/",
-            env={"PATH": os.environ.get("PATH", os.defpath), "LANG": "C.UTF-8"},
-        )
-    state.note(run.folder, "kept", pid=process.pid)
-    message = {"env": dict(os.environ), "secrets": secrets, "fds": fds, "lock": run.lock}
-    assert process.stdin
-    try:
-        process.stdin.write(json.dumps(message).encode())
-        process.stdin.close()
-    except BrokenPipeError:
-        raise HostError(f"the keeper did not start: see {run.folder}/keeper.log") from None
-    return process

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import IO, Any
 
-from mgpu.machine import locks, processes
+from mgpu.machine import locks
 from mgpu.run import state
 
 CHUNK = 64 * 1024
@@ -63,18 +63,20 @@ def tails(folder: str, tasks: list[str]) -> list[Tail]:
     return [Tail(state.log(folder, t), f"{t:<{width}} | ".encode() if len(tasks) > 1 else b"") for t in tasks]
 
 
-def follow(folder: str, tasks: list[str], out: IO[bytes], say: Say, unkept: bool = False) -> dict[str, Any] | None:
+def follow(
+    folder: str, tasks: list[str], out: IO[bytes], say: Say, lives: Callable[[], bool] = lambda: False
+) -> dict[str, Any] | None:
     """Copy the logs to `out` and tell every event to `say` until the run is over.
 
-    Returns the event that ended it, or None where the keeper is gone without having said so; `unkept` goes on then
-    for as long as anything of the run lives.
+    Returns the event that ended it, or None where the keeper is gone without having said so; it goes on then for as
+    long as `lives` says that anything of the run does.
     """
     logs, news = tails(folder, tasks), _news(folder)
     lock = os.path.join(folder, state.LOCK)
     over = None
     try:
         while over is None:
-            kept = locks.held(lock) or (unkept and bool(processes.of_run(os.path.basename(folder))))
+            kept = locks.held(lock) or lives()
             moved = _copied(logs, out)
             for event in next(news):
                 say(event)

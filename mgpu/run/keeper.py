@@ -1,26 +1,27 @@
 """The keeper of one run: starts its tasks in order, watches them, stops them, and holds the leases until all are gone.
 
-A program of its own, standard library only: ``python -I -S keeper.py FOLDER``, with the caller's environment and the
-values of secrets as JSON on standard input, so that they are in no file and on no command line. It is the subreaper of
-everything the run starts, so nothing of the run outlives its notice; when it exits, the kernel frees the leases.
+A program of its own, standard library only: ``python -I -S keeper.py FOLDER``, with a socket as standard input. First
+comes the caller's environment, then, once there is a run, the values of secrets and the leases themselves; where the
+other end is closed before, there is none to keep. It is the subreaper of everything the run starts, so nothing of the
+run outlives its notice; when it exits, the kernel frees the leases.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import select
 import signal
+import socket
 import sys
 import time
 
 if __name__ == "__main__":
     sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 
-from mgpu.machine import processes
-from mgpu.run import state
+from mgpu.machine import notes, processes
+from mgpu.run import handover, state
 from mgpu.run.probes import Watch
-from mgpu.run.task import Task, environment
+from mgpu.run.task import Standin, Task, environment, without_secrets
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,17 +37,33 @@ STOPPED, TIMED_OUT, FAILED = 143, 124, 125
 class Keeper:
     """The run's state and the one loop that changes it."""
 
-    def __init__(self, folder: str, run: dict[str, Any], given: dict[str, Any]) -> None:
-        self.folder, self.run = folder, run
-        self.caller: dict[str, str] = given["env"]
-        self.secrets: dict[str, dict[str, str]] = given["secrets"]
-        self.tasks = {command["task"]: Task(command) for command in run["commands"]}
+    def __init__(self, folder: str, hello: dict[str, Any]) -> None:
+        self.folder = folder
+        self.caller: dict[str, str] = hello["env"]
+        self.path: str = hello["path"]
+        self.warm = self.standin() if hello["boxed"] else None
+        self.run: dict[str, Any] = {}
+        self.secrets: dict[str, dict[str, str]] = {}
+        self.leases: list[int] = []
+        self.tasks: dict[str, Task] = {}
         self.asked = 0
         self.ending = False
         self.first: Task | None = None
         self.wake, self.bell = os.pipe()
         os.set_blocking(self.wake, False)
         os.set_blocking(self.bell, False)
+
+    def take_over(self, run: dict[str, Any], secrets: dict[str, dict[str, str]], leases: list[int]) -> None:
+        """There is a run: `leases` are the descriptors that hold its GPUs and ports."""
+        self.run, self.secrets, self.leases = run, secrets, leases
+        self.tasks = {command["task"]: Task(command) for command in run["commands"]}
+        for lease in leases:
+            os.set_inheritable(lease, True)
+
+    def standin(self) -> Standin:
+        """A new process to stand for a container. Raises OSError."""
+        marks = {processes.RUN: os.path.basename(self.folder), "PYTHONPATH": self.path}
+        return Standin({**without_secrets(self.caller), **marks}, self.folder)
 
     def keep(self) -> int:
         """Carry the run through; returns its exit code."""
@@ -93,9 +110,7 @@ class Keeper:
     def start(self, task: Task) -> None:
         values = self.secrets.get(task.name, {})
         try:
-            task.spawn(
-                environment(self.run["id"], task.command, self.caller, values), state.log(self.folder, task.name)
-            )
+            self.spawn(task)
         except (OSError, ValueError) as error:
             task.gone = True
             self.settle(task, 127 if isinstance(error, FileNotFoundError) else 126, why=str(error))
@@ -107,6 +122,25 @@ class Keeper:
             task.watch = Watch({**probe, "token": token}, state.log(self.folder, task.name), self.bell)
         else:
             self.become_ready(task)
+
+    def spawn(self, task: Task) -> None:
+        """Start the task's process. Raises OSError, or ValueError for what no process can be given."""
+        secrets = self.secrets.get(task.name, {})
+        if task.boxed:
+            standin, self.warm = self.warm or self.standin(), None
+            task.box(standin, secrets, self.leases)
+        else:
+            env = environment(self.run["id"], task.command, self.caller, secrets)
+            task.spawn(env, state.log(self.folder, task.name))
+
+    def start_anew(self, task: Task) -> None:
+        """Start what stands for a container once more; what the task was asked meanwhile it is asked now."""
+        self.spawn(task)
+        self.note("resumed", task, pid=task.pid)
+        if task.killed:
+            self.send(task, signal.SIGKILL)
+        elif task.stopping is not None:
+            self.send(task, signal.SIGTERM)
 
     def become_ready(self, task: Task) -> None:
         task.ready = True
@@ -127,7 +161,7 @@ class Keeper:
             if task:
                 task.code = os.waitstatus_to_exitcode(status)
         for task in self.tasks.values():
-            if task.code is not None and not task.gone:
+            if task.code is not None and not task.gone and not task.died():
                 self.clear(task)
 
     def clear(self, task: Task) -> None:
@@ -152,7 +186,7 @@ class Keeper:
         """
         last = not any(other.running for other in self.tasks.values() if other is not task)
         table = processes.table()
-        mine = processes.descendants([os.getpid()], table) - {os.getpid()}
+        mine = processes.descendants([os.getpid()], table) - {os.getpid(), self.warm.pid if self.warm else 0}
         owners = (task.name, None) if last else (task.name,)
         return {pid for pid in mine if self.owner(pid, table) in owners}
 
@@ -185,6 +219,8 @@ class Keeper:
             if not task.running:
                 continue
             probe, limit = task.command["probe"], task.command["timeout"]
+            if task.again is not None and now > task.again:
+                self.start_anew(task)
             if task.watch and task.watch.ready and not task.ready:
                 self.become_ready(task)
             if self.asked > 1:
@@ -196,7 +232,7 @@ class Keeper:
                 self.note("timeout", task, after=limit)
                 task.why = TIMED_OUT
                 self.stop(task)
-            elif probe and not task.ready and task.code is None and now > task.started + probe["within"]:
+            elif probe and not task.ready and task.code is None and now > task.moved() + probe["within"]:
                 self.note("late", task, after=probe["within"], why=task.watch.refusal if task.watch else None)
                 task.why = FAILED
                 self.stop(task)
@@ -224,7 +260,7 @@ class Keeper:
 
     def stop(self, task: Task) -> None:
         task.stopping = time.monotonic()
-        self.send(task, getattr(signal, task.command["stop"]["signal"]))
+        self.send(task, signal.SIGTERM if task.boxed else getattr(signal, task.command["stop"]["signal"]))
 
     def kill(self, task: Task) -> None:
         if not task.killed:
@@ -236,7 +272,12 @@ class Keeper:
         self.send(task, signal.SIGKILL)
 
     def send(self, task: Task, number: int) -> None:
-        """Signal the task's session; to kill, or when its first process is gone already, all else of it."""
+        """Signal the task's session; to kill, or when its first process is gone already, all else of it.
+
+        The process that stands for a container is never killed: it kills the container, and ends with that.
+        """
+        if task.boxed and number == signal.SIGKILL:
+            number = signal.SIGQUIT
         for pid in self.left(task):
             process = processes.read(pid)
             if process and (number == signal.SIGKILL or task.code is not None or process.session == task.pid):
@@ -260,25 +301,40 @@ def subreap() -> None:
     ctypes.CDLL(None).prctl(SUBREAPER, 1, 0, 0, 0)
 
 
-def main(folder: str) -> int:
-    """Keep the run in `folder` until nothing of it lives."""
-    given = json.loads(sys.stdin.buffer.read())
-    run = state.read(os.path.join(folder, "run.json"))
-    if run is None:
-        return FAILED
+def main(folder: str) -> None:
+    """Wait for the run in `folder`, and keep it until nothing of it lives."""
+    end = socket.socket(fileno=os.dup(0))
+    hello = handover.receive(end)
+    if hello is None:
+        return
     subreap()
-    for lease in given["fds"]:
-        os.set_inheritable(lease, True)
-    os.set_inheritable(given["lock"], False)
-    keeper = Keeper(folder, run, given)
+    keeper = Keeper(folder, hello[0])
+    orders = handover.receive(end)
+    run = state.read(os.path.join(folder, "run.json")) if orders else None
+    if orders is None or run is None:
+        return
+    settle_in(folder, end)
+    given, (lock, *leases) = orders
+    keeper.take_over(run, given["secrets"], leases)
     try:
         code = keeper.keep()
     except BaseException as error:
         state.note(folder, "broken", why=f"{type(error).__name__}: {error}")
         raise
+    for lease, start in zip(leases, given["starts"], strict=True):
+        notes.wipe(lease, start)
     first = keeper.first
     state.note(folder, "over", code=code, by=first.name if first else None)
-    return code
+    os.close(lock)
+
+
+def settle_in(folder: str, end: socket.socket) -> None:
+    """Let go of the terminal: from now on this process speaks to a log in the run's folder."""
+    end.close()
+    log = os.open(os.path.join(folder, "keeper.log"), os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    nothing = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+    for here, there in ((nothing, 0), (log, 1), (log, 2)):
+        os.dup2(here, there)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 
 from mgpu import Compiled
 from mgpu.errors import HostError, NoRoom
+from mgpu.run import boxes
 from mgpu.values.command import Command
 from mgpu.values.plan import Task
 from mgpu.values.spec import Secret
@@ -17,23 +18,25 @@ def check(compiled: Compiled, env: Mapping[str, str]) -> dict[str, dict[str, str
     for task, command in zip(compiled.plan.tasks, compiled.commands, strict=True):
         _place(compiled, task, command)
         _script(compiled, task, command)
-        _program(command, dict(command.env).get("PATH") or env.get("PATH", os.defpath))
+        if command.container:
+            boxes.check(command, command.container, compiled.plan.machine.docker)
+        else:
+            _program(command, dict(command.env).get("PATH") or env.get("PATH", os.defpath))
     return {command.task: _secrets(command, env) for command in compiled.commands}
 
 
 def _place(compiled: Compiled, task: Task, command: Command) -> None:
     document = compiled.spec.document
-    if command.container:
-        path = (*task.job.path, "runtime" if task.job.runtime else "image")
-        raise document.error(document.problem("this version of mgpu starts processes only", path, "runtime: process"))
-    if not os.path.isdir(command.cwd):
+    inside = command.container and os.path.isabs(task.job.workdir or "")
+    if not inside and not os.path.isdir(command.cwd):
         path = (*task.job.path, "workdir")
         raise document.error(document.problem(f"there is no folder {command.cwd}", path, "make it, or name another"))
 
 
 def _script(compiled: Compiled, task: Task, command: Command) -> None:
     script = task.job.script
-    if script and not os.path.isfile(os.path.join(command.cwd, script)):
+    inside = command.container and os.path.isabs(os.path.join(task.job.workdir or "", script or ""))
+    if script and not inside and not os.path.isfile(os.path.join(command.cwd, script)):
         document = compiled.spec.document
         hint = "a script is looked for in the spec's folder, or in workdir"
         raise document.error(

@@ -31,6 +31,8 @@ class Watch:
         self._ask = asker(probe, log)
         self._wake = wake
         self._over = False
+        self._progress = _Progress(log)
+        self.moved = time.monotonic()
         Thread(target=self._run, daemon=True).start()
 
     def close(self) -> None:
@@ -46,6 +48,8 @@ class Watch:
                 os.write(self._wake, b"\0")
                 return
             self.refusal = refusal
+            if self._progress():
+                self.moved = time.monotonic()
             time.sleep(0.05 if time.monotonic() - began < 10 else 0.5)
 
     def _answer(self) -> str | None:
@@ -96,6 +100,36 @@ def _tcp(target: str) -> str | None:
     except OSError as error:
         return f"connecting to {target}: {error}"
     return None
+
+
+class _Progress:
+    """Tells whether a percentage in the log has changed since the last look: a download or a load that goes on.
+
+    A log that merely grows says nothing: a server writes a line for each question that it is asked.
+    """
+
+    def __init__(self, log: str) -> None:
+        self._log = log
+        self._size = 0
+        self._last = b""
+
+    def __call__(self) -> bool:
+        import re
+
+        try:
+            with open(self._log, "rb") as file:
+                size = os.fstat(file.fileno()).st_size
+                if size == self._size:
+                    return False
+                file.seek(max(self._size - 8, size - LINE, 0))
+                self._size = size
+                found = re.findall(rb"\b(\d{1,3})(?:\.\d+)? ?%", file.read())
+        except OSError:
+            return False
+        if not found or found[-1] == self._last:
+            return False
+        self._last = found[-1]
+        return True
 
 
 class _LogSearch:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from mgpu.errors import HostError, UsageError
-from mgpu.machine import locks, processes
+from mgpu.machine import daemon, locks, processes
 from mgpu.run import state
 
 HINT = "free some space, or name another folder with MGPU_STATE_DIR"
@@ -30,8 +30,8 @@ class New(NamedTuple):
 
 
 class Run(NamedTuple):
-    """A run as its folder tells it. `state` is running, unkept (processes, but no keeper), ended, failed, lost, newer
-    (its format) or unreadable."""
+    """A run as its folder tells it. `state` is running, unkept (processes or containers, but no keeper), ended, failed,
+    lost, newer (its format) or unreadable; `boxes` are its containers that live."""
 
     id: str
     folder: str
@@ -39,6 +39,7 @@ class Run(NamedTuple):
     data: dict[str, Any]
     tasks: dict[str, dict[str, Any]]
     pids: frozenset[int] = frozenset()
+    boxes: tuple[daemon.Box, ...] = ()
 
     @property
     def name(self) -> str:
@@ -59,7 +60,19 @@ def user() -> str:
         return str(os.getuid())
 
 
-def new(name: str) -> New:
+def identity(name: str) -> str:
+    """An id for a new run of this name."""
+    import secrets
+
+    return f"{name}-{secrets.token_hex(4)}"
+
+
+def folder(identity: str) -> str:
+    """The folder of the run with this id."""
+    return os.path.join(state.root(), identity)
+
+
+def new(name: str, identity: str) -> New:
     """Make the folder of a new run. Raises UsageError where a live run has the name, HostError if the disk refuses."""
     root = state.root()
     try:
@@ -73,65 +86,93 @@ def new(name: str) -> New:
             if run.name == name and run.alive:
                 hint = f"stop it: mgpu stop {name}; or give this one another name: --name {name}-2"
                 raise UsageError(f"{name} is running already (run {run.id})", hint)
-        return _made(root, name)
+        return _made(name, identity)
     finally:
         os.close(gate)
 
 
-def _made(root: str, name: str) -> New:
-    import secrets
-
-    identity = f"{name}-{secrets.token_hex(4)}"
-    folder = os.path.join(root, identity)
+def _made(name: str, identity: str) -> New:
+    path = folder(identity)
     try:
-        os.mkdir(folder, 0o700)
-        os.mkdir(os.path.join(folder, "logs"), 0o700)
+        os.mkdir(path, 0o700)
+        os.mkdir(os.path.join(path, "logs"), 0o700)
         state.write(
-            os.path.join(folder, "run.json"), {"format": state.FORMAT, "id": identity, "name": name, "commands": []}
+            os.path.join(path, "run.json"), {"format": state.FORMAT, "id": identity, "name": name, "commands": []}
         )
-        lock = locks.reach(os.path.join(folder, state.LOCK))
+        lock = locks.reach(os.path.join(path, state.LOCK))
     except OSError as error:
         import shutil
 
-        shutil.rmtree(folder, ignore_errors=True)
-        raise HostError(f"the state of the run cannot be written: {error.strerror}: {folder}", HINT) from error
+        shutil.rmtree(path, ignore_errors=True)
+        raise HostError(f"the state of the run cannot be written: {error.strerror}: {path}", HINT) from error
     locks.lock(lock)
-    return New(identity, name, folder, lock)
+    return New(identity, name, path, lock)
+
+
+class Living(NamedTuple):
+    """What lives of this user's runs, by their ids: processes, and containers."""
+
+    pids: dict[str, set[int]]
+    boxes: dict[str, tuple[daemon.Box, ...]]
+
+
+def living() -> Living:
+    """What lives now."""
+    return Living(processes.by_run(), _boxes())
+
+
+def _boxes() -> dict[str, tuple[daemon.Box, ...]]:
+    """This user's living containers by their run; none where there is no engine to ask."""
+    found: dict[str, tuple[daemon.Box, ...]] = {}
+    try:
+        every = daemon.boxes(f"{daemon.OWNER}={os.getuid()}") if daemon.there() else []
+    except daemon.Unreachable:
+        return found
+    for box in every:
+        run = box.labels.get(daemon.RUN)
+        if run and box.lives:
+            found[run] = (*found.get(run, ()), box)
+    return found
 
 
 def found() -> Iterator[Run]:
-    """Every run of this user, the oldest first."""
-    root = state.root()
+    """Every run of this user, the oldest first; last those that only the labels of their containers tell of."""
     try:
-        folders = [entry.path for entry in os.scandir(root) if entry.is_dir()]
+        folders = [entry.path for entry in os.scandir(state.root()) if entry.is_dir()]
     except OSError:
-        return
-    living = processes.by_run() if folders else {}
-    yield from sorted((_read(folder, living) for folder in folders), key=lambda run: (_created(run), run.id))
+        folders = []
+    lives = living()
+    yield from sorted((_read(path, lives) for path in folders), key=lambda run: (_created(run), run.id))
+    known = {os.path.basename(path) for path in folders}
+    for identity, boxes in lives.boxes.items():
+        if identity not in known:
+            name = boxes[0].labels.get(daemon.NAME, identity)
+            pids = frozenset(lives.pids.get(identity, ()))
+            yield Run(identity, folder(identity), "unkept", {"name": name}, {}, pids, boxes)
 
 
 def _created(run: Run) -> float:
     return float(run.data.get("created", 0))
 
 
-def _read(folder: str, living: dict[str, set[int]]) -> Run:
+def _read(folder: str, lives: Living) -> Run:
     """The run of this folder; whatever its files hold, an answer."""
     try:
-        run = _told(folder, living)
+        run = _told(folder, lives)
         _created(run)
         return run
     except (OSError, ValueError, TypeError, KeyError, AttributeError, HostError):
         return Run(os.path.basename(folder), folder, "unreadable", {}, {})
 
 
-def _told(folder: str, living: dict[str, set[int]]) -> Run:
+def _told(folder: str, lives: Living) -> Run:
     identity = os.path.basename(folder)
     data = state.read(os.path.join(folder, "run.json"))
     if data is None:
         return Run(identity, folder, "unreadable", {}, {})
     if data.get("format", 0) > state.FORMAT:
         return Run(identity, folder, "newer", {"name": data.get("name", identity)}, {})
-    pids = frozenset(living.get(identity, ()))
+    pids, boxes = frozenset(lives.pids.get(identity, ())), lives.boxes.get(identity, ())
     tasks: dict[str, dict[str, Any]] = {command["task"]: {} for command in data.get("commands", ())}
     over = None
     for event in state.events(folder):
@@ -140,13 +181,24 @@ def _told(folder: str, living: dict[str, set[int]]) -> Run:
             tasks[event["task"]] |= event
     if locks.held(os.path.join(folder, state.LOCK)):
         how = "running"
-    elif pids:
+    elif pids or boxes:
         how = "unkept"
     elif over:
         how = "failed" if over.get("code") else "ended"
     else:
         how = "lost"
-    return Run(identity, folder, how, data, tasks, pids)
+    return Run(identity, folder, how, data, tasks, pids, boxes)
+
+
+def attended(identity: str) -> bool:
+    """Whether anything of this user's run is there to look after its containers: its keeper, or a process of it."""
+    return locks.held(os.path.join(folder(identity), state.LOCK)) or bool(processes.of_run(identity))
+
+
+def lives(identity: str) -> bool:
+    """Whether a process or a container of this user's run lives."""
+    now = living()
+    return identity in now.pids or identity in now.boxes
 
 
 def named(word: str) -> Run:

@@ -9,7 +9,7 @@ from typing import Any
 
 from mgpu.errors import HostError
 from mgpu.machine import locks, processes
-from mgpu.run import runs, state
+from mgpu.run import boxes, runs, state
 
 SLACK = 5.0
 """Seconds beyond every grace period within which the kernel must have ended what was killed."""
@@ -41,31 +41,59 @@ def stop(run: runs.Run, now: bool = False) -> None:
     grace = sum(command["stop"]["grace"] for command in run.data.get("commands", ())) + SLACK
     if not ask(run.folder, now):
         state.note(run.folder, "stopping")
-        _signal(run.id, signal.SIGKILL if now else signal.SIGTERM)
+        _signal(run, now)
     if not _gone(run, grace):
-        _signal(run.id, signal.SIGKILL)
+        _signal(run, now=True)
         if not _gone(run, SLACK):
-            left = sorted(processes.of_run(run.id))
-            raise HostError(f"{run.name} will not end: {left}", "look at these processes: they may hang in the driver")
+            raise HostError(
+                f"{run.name} will not end: {', '.join(_left(run))}", "it may hang in the driver: look at it"
+            )
+    boxes.sweep(run.id)
     if not any(event["what"] == "over" for event in state.events(run.folder)):
         state.note(run.folder, "over", code=143, by=None)
 
 
-def _signal(identity: str, number: int) -> None:
-    for pid in processes.of_run(identity):
+def _signal(run: runs.Run, now: bool) -> None:
+    """Ask what lives of the run to end, or kill it. What stands for a container hands that on; where it is gone, the
+    engine is asked, and no process inside a container is signalled on its own."""
+    pids = [pid for pid in processes.of_run(run.id) if not processes.inside(pid)]
+    standins = {pid for pid in pids if _stands_in(pid)}
+    for pid in pids:
         process = processes.read(pid)
         if process:
-            processes.send(process, number)
+            processes.send(
+                process, signal.SIGTERM if not now else signal.SIGQUIT if pid in standins else signal.SIGKILL
+            )
+    if not standins:
+        commands = {command["task"]: command for command in run.data.get("commands", ())}
+        boxes.signal(
+            run.id, {name: "SIGKILL" if now else command["stop"]["signal"] for name, command in commands.items()}
+        )
+
+
+def _stands_in(pid: int) -> bool:
+    try:
+        with open(f"/proc/{pid}/cmdline", "rb") as file:
+            return b"mgpu.run.container" in file.read().split(b"\0")
+    except OSError:
+        return False
 
 
 def _gone(run: runs.Run, within: float) -> bool:
     lock = os.path.join(run.folder, state.LOCK)
     deadline = time.monotonic() + within
-    while locks.held(lock) or processes.of_run(run.id):
+    while locks.held(lock) or _left(run):
         if time.monotonic() > deadline:
             return False
         time.sleep(0.02)
     return True
+
+
+def _left(run: runs.Run) -> list[str]:
+    """What lives of the run, in words: processes, and containers."""
+    lives = runs.living()
+    pids = [f"process {pid}" for pid in sorted(lives.pids.get(run.id, ()))]
+    return pids + [f"container {box.name}" for box in lives.boxes.get(run.id, ())]
 
 
 def outcome(folder: str) -> dict[str, Any] | None:

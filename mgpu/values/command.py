@@ -30,13 +30,16 @@ class Stop(NamedTuple):
 
 @dataclass(frozen=True)
 class Container:
-    """The box a command runs in. `gpus` are device ids of the host; `shm` in bytes; `publish` is (address on the host,
-    port on the host, port in the container)."""
+    """The box a command runs in. `gpus` are device ids of the host, or with `cdi` names of NVIDIA's CDI devices; `shm`
+    in bytes; `publish` is (address on the host, port on the host, port in the container); `user` are the ids that it
+    runs as, None for the image's own; `labels` are what tells mgpu that a container holds GPUs."""
 
     image: str
     name: str
     gpus: tuple[str, ...] = ()
     cdi: bool = False
+    labels: tuple[tuple[str, str], ...] = ()
+    user: str | None = None
     publish: tuple[tuple[str, int, int], ...] = ()
     volumes: tuple[Volume, ...] = ()
     shm: int | None = None

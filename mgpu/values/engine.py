@@ -89,3 +89,8 @@ class Engine:
     probe: Callable[[Task], Probe | None] = given_probe
     variables: Callable[[Task], Mapping[str, Any]] = no_variables
     environment: Callable[[Task], Mapping[str, str]] = no_variables
+
+    @property
+    def scripted(self) -> bool:
+        """Whether it runs a script of the user's: what that writes, in a container too, is to be the user's."""
+        return "script" in self.requires

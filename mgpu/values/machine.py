@@ -7,8 +7,9 @@ from typing import NamedTuple
 
 HOME = "\0HOME"
 FOLDER = "\0PWD"
-"""What stands for the home and the spec's folder where the machine does not say: printed as ``$HOME`` and ``$PWD``.
-No document can hold a NUL, so neither can be mistaken for a user's text."""
+USER = "\0USER"
+"""What stands for the home, the spec's folder and the user's ids where the machine does not say: printed as ``$HOME``,
+``$PWD`` and ``$(id -u):$(id -g)``. No document can hold a NUL, so none can be mistaken for a user's text."""
 
 LINK_KINDS = ("NVLINK", "PIX", "PXB", "PHB", "NODE", "SYS")
 """The kinds of link, best first, in the words of ``nvidia-smi topo -m`` (NV# is NVLINK here)."""
@@ -64,16 +65,21 @@ class Link(NamedTuple):
 
 
 class Docker(NamedTuple):
-    """What the Docker engine says of itself."""
+    """What the Docker engine says of itself. `cdi` are the names of the NVIDIA GPUs that it lists as CDI devices, UUIDs
+    or indices; `gpus` whether it can give a container GPUs (None: a start will tell); `podman` that Podman answers in
+    its place; `fault` why it cannot be used."""
 
     version: str | None = None
-    cdi: bool = False
-    gpus: bool = True
+    cdi: tuple[str, ...] = ()
+    gpus: bool | None = None
+    podman: bool = False
+    fault: str | None = None
 
 
 @dataclass(frozen=True)
 class Machine:
-    """A host as a value: the second argument of compiling. GPUs without a Link are joined who knows how."""
+    """A host as a value: the second argument of compiling. GPUs without a Link are joined who knows how. `user` are the
+    ids of the user and the group, ``1000:1000``."""
 
     name: str
     gpus: tuple[Gpu, ...] = ()
@@ -84,6 +90,7 @@ class Machine:
     memory: int | None = None
     home: str | None = None
     folder: str | None = None
+    user: str | None = None
     ports: tuple[int, ...] = ()
     software: tuple[tuple[str, str], ...] = ()
     docker: Docker | None = None

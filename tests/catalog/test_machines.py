@@ -19,7 +19,7 @@ def test_every_product(product: Product) -> None:
     assert [gpu.product for gpu in machine.gpus] == [product.id] * 2
     assert all(gpu.memory == gpu.free == product.memory > 0 for gpu in machine.gpus)
     assert [gpu.id for gpu in machine.gpus] == ["0", "1"]
-    assert (machine.home, machine.folder, machine.docker) == (None, None, Docker())
+    assert (machine.home, machine.folder, machine.docker) == (None, None, Docker(gpus=True))
     assert len(machine.links) == 1
 
 

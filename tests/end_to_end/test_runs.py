@@ -260,7 +260,7 @@ ready: {tcp: true, within: 300ms}
     ("command: [./plain-file]", 126, "plain-file"),
     ("command: ['true']\nsecrets: [MISSING_TOKEN]", 1, "MISSING_TOKEN"),
     ("command: ['true']\nworkdir: nowhere", 1, "nowhere"),
-    ("command: ['true']\nimage: busybox", 1, "process"),
+    ("command: ['true']\nimage: busybox", 125, "Docker"),
 ])  # fmt: skip
 def test_what_cannot_start_is_told_before_a_gpu_is_taken(host: Host, keys: str, code: int, word: str) -> None:
     (host.folder / "plain-file").write_text("no program\n")

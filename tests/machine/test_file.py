@@ -113,13 +113,13 @@ def test_the_text_is_for_people_to_read() -> None:
     cards = (Gpu(0, "NVIDIA L4", 22478 * 2**20, 2**34, uuid="GPU-1", mig=False, numa=0), Gpu(1, "NVIDIA L4", 5, 3))
     links = (Link(0, 1, "PHB", 0, 32.0, None),)
     machine = Machine(
-        "box", cards, links, "550.90.07", ports=(22, 8000), docker=Docker("28.5"), mask=(), notes=("a: b",)
+        "box", cards, links, "550.90.07", ports=(22, 8000), docker=Docker("28.5", gpus=True), mask=(), notes=("a: b",)
     )
     assert dump(machine) == (
         "version: 1\n"
         "name: box\n"
         'driver: "550.90.07"\n'
-        'docker: {version: "28.5", cdi: false, gpus: true}\n'
+        'docker: {version: "28.5", gpus: true}\n'
         "mask: []\n"
         "ports: [22, 8000]\n"
         "gpus:\n"

@@ -1,0 +1,63 @@
+"""A note whose lock nobody holds in, what may be left of its run out: by marks in /proc, by labels of containers.
+
+Whatever cannot be looked at counts as there: a lease refused once too often costs a wait, one too few costs a job.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from functools import cached_property
+
+from mgpu.machine import daemon, processes
+from mgpu.machine.notes import Holder
+
+
+class Look:
+    """One look at the host: each thing is asked once, when it is first needed."""
+
+    def of(self, note: Holder) -> str | None:
+        """What is left, or may be, of the run that the note tells of; None where nothing is."""
+        if note.run in self._marked:
+            return f"what is left of {note}"
+        if note.boxed and isinstance(self._boxes, str):
+            return f"what may be left of {note}: {self._boxes}"
+        if any(box.lives and box.labels.get(daemon.RUN) == note.run for box in self._boxes if not isinstance(box, str)):
+            return f"what is left of {note}"
+        if _unseen(note):
+            return f"what may be left of {note}, whose processes only {note.user} and root can see (mgpu ps tells them)"
+        return None
+
+    def boxes(self, gpus: Iterable[str], holding: bool) -> dict[str, str]:
+        """Those of `gpus` that a container was given which runs though nobody holds its lease, and whose it is.
+
+        `holding`: the caller has their locks. Then a container that was made and never started is removed, since its
+        start may be under way in the engine; one that cannot be removed has started.
+        """
+        wanted = set(gpus)
+        if not wanted or isinstance(self._boxes, str):
+            return {}
+        found: dict[str, str] = {}
+        for box in self._boxes:
+            mine = wanted.intersection(box.gpus)
+            if mine and (box.lives or (holding and box.state == "created" and not daemon.remove(box.id))):
+                whose = f" of run {box.labels[daemon.RUN]}" if daemon.RUN in box.labels else ""
+                found |= dict.fromkeys(mine, f"the container {box.name}{whose}")
+        return found
+
+    @cached_property
+    def _marked(self) -> dict[str, set[int]]:
+        return processes.by_run()
+
+    @cached_property
+    def _boxes(self) -> list[daemon.Box] | str:
+        """The containers that hold GPUs; why they are not known, where the engine will not say."""
+        try:
+            return daemon.boxes(daemon.GPUS) if daemon.there() else []
+        except daemon.Unreachable as error:
+            return str(error)
+
+
+def _unseen(note: Holder) -> bool:
+    """Whether the note is of another user who has processes, younger than it, whose marks this user may not read."""
+    return os.geteuid() not in (0, note.uid) and processes.younger(note.uid, note.tick)

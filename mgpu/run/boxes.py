@@ -1,0 +1,178 @@
+"""The containers of a run in; made sure that Docker can have them, before a GPU is taken, or the error in words out."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple
+
+from mgpu.errors import HostError
+from mgpu.machine import daemon
+from mgpu.run import refusals, runs
+from mgpu.values.command import Command, Container
+from mgpu.values.machine import Docker
+
+
+class Progress(NamedTuple):
+    """How far a pull is: bytes that have come, of those that are known of, and layers that are there, of all."""
+
+    done: int
+    total: int
+    layers_done: int
+    layers: int
+
+
+def check(command: Command, box: Container, docker: Docker | None) -> None:
+    """Make what the container needs of this host: Docker, with GPUs if it has any, its name, the folders it mounts.
+
+    Raises HostError for what is missing.
+    """
+    _engine(command, docker)
+    _name(box)
+    _folders(command, box)
+
+
+def _engine(command: Command, docker: Docker | None) -> None:
+    where = f"{command.task} runs in a container, and "
+    if docker is None or docker.fault:
+        raise HostError(where + (docker.fault or "" if docker else "nothing is known of Docker here"))
+    if command.gpus and docker.podman:
+        raise HostError(
+            f"{where}Podman answers for Docker here: it takes a request for GPUs and drops it without a word",
+            "start Docker's own engine, and name its socket with DOCKER_HOST; or say runtime: process",
+        )
+    if command.gpus and docker.gpus is False:
+        raise HostError(f"{where}Docker cannot give containers GPUs here", refusals.TOOLKIT)
+
+
+def _name(box: Container) -> None:
+    """Make way for the container: what an earlier run of this user left behind goes, all else is told."""
+    sweep()
+    there = daemon.named(box.name)
+    if there is None:
+        return
+    run, owner = there.labels.get(daemon.RUN), there.labels.get(daemon.OWNER)
+    if run and owner == str(os.getuid()):
+        raise HostError(f"the container {box.name} of run {run} is still there", f"end it: mgpu stop {run}")
+    whose = "another user's" if run else "no container of mgpu's"
+    raise HostError(
+        f"there is a container {box.name} already, and it is {whose}",
+        f"docker rm -f {box.name}, or give this run another name: --name",
+    )
+
+
+def sweep(only: str | None = None) -> None:
+    """Remove this user's containers, or those of one run, that do not run any more and that nobody comes back for."""
+    for box in _mine(only):
+        run = box.labels.get(daemon.RUN, "")
+        if not box.lives and run and not runs.attended(run):
+            daemon.remove(box.id)
+
+
+def _mine(run: str | None = None) -> list[daemon.Box]:
+    """This user's containers, or those of one run; none where there is no engine to ask."""
+    try:
+        return daemon.boxes(f"{daemon.RUN}={run}" if run else f"{daemon.OWNER}={os.getuid()}")
+    except daemon.Unreachable:
+        return []
+
+
+def signal(run: str, words: Mapping[str, str]) -> None:
+    """Send a signal to each living container of the run, by the name of its task."""
+    from mgpu.run.container import away, client
+
+    for box in _mine(run):
+        word = words.get(box.labels.get(daemon.TASK, ""), "SIGTERM")
+        try:
+            if box.lives:
+                client().kill(box.id, word)
+        except away():
+            continue
+
+
+def _folders(command: Command, box: Container) -> None:
+    """Make the folder of the model cache, which Docker would make as root; no path of a volume may hold a colon."""
+    for volume in box.volumes:
+        if ":" in volume.source:
+            raise HostError(
+                f"{command.task}: Docker cannot mount {volume.source}: a colon in a path ends it", "rename the folder"
+            )
+        if volume.source.startswith(os.path.expanduser("~") + os.sep):
+            try:
+                os.makedirs(volume.source, exist_ok=True)
+            except OSError as error:
+                raise HostError(
+                    f"{command.task}: the folder {volume.source} cannot be made: {error.strerror}", "mend volumes:"
+                ) from error
+
+
+def missing(commands: Iterable[Command]) -> list[str]:
+    """The images that are not on this host yet."""
+    try:
+        images = {command.container.image: None for command in commands if command.container}
+        return [image for image in images if not daemon.has_image(image)]
+    except daemon.Unreachable as error:
+        raise HostError(str(error)) from error
+
+
+def pull(image: str, told: Callable[[Progress], None] = lambda progress: None) -> None:
+    """Pull an image; `told` hears how far it is. Raises HostError where the registry refuses or the disk is full."""
+    from mgpu.run.container import away, client
+
+    layers: dict[str, tuple[int, int, bool]] = {}
+    try:
+        api = client()
+        room = _room(api.info().get("DockerRootDir", ""))
+        for event in api.pull(image, stream=True, decode=True):
+            if "error" in event:
+                raise _refused(image, str(event["error"]))
+            if _counted(layers, event):
+                progress = Progress(*_sums(layers))
+                _fits(image, progress, room)
+                told(progress)
+    except away() as error:
+        raise _refused(image, str(getattr(error, "explanation", None) or error)) from error
+
+
+def _counted(layers: dict[str, tuple[int, int, bool]], event: dict[str, Any]) -> bool:
+    """Take an event of the engine into account; False where it is of no layer."""
+    layer, detail = event.get("id"), event.get("progressDetail")
+    status = event.get("status", "")
+    if not layer or detail is None:
+        return False
+    done, total, over = layers.get(layer, (0, 0, False))
+    if status == "Downloading":
+        done, total = int(detail.get("current") or done), int(detail.get("total") or total)
+    elif status in ("Download complete", "Pull complete", "Extracting", "Verifying Checksum"):
+        done = total
+    layers[layer] = (done, total, over or status in ("Pull complete", "Already exists"))
+    return True
+
+
+def _sums(layers: dict[str, tuple[int, int, bool]]) -> tuple[int, int, int, int]:
+    rows = layers.values()
+    return sum(r[0] for r in rows), sum(r[1] for r in rows), sum(r[2] for r in rows), len(rows)
+
+
+def _room(root: str) -> int | None:
+    """The bytes that are free where the engine keeps its images; None where this user cannot see that."""
+    try:
+        found = os.statvfs(root)
+    except OSError:
+        return None
+    return found.f_bavail * found.f_frsize
+
+
+def _fits(image: str, progress: Progress, room: int | None) -> None:
+    """Raise HostError once it is certain that the disk is too small: unpacked, an image takes more than compressed."""
+    if room is not None and progress.total > room:
+        raise HostError(
+            f"{image} does not fit on the disk of Docker: it has {room / 2**30:.1f} GiB free, and what is known of the "
+            f"image is {progress.total / 2**30:.1f} GiB, packed",
+            "docker system prune frees what nothing uses; or move Docker to a larger disk: data-root in daemon.json",
+        )
+
+
+def _refused(image: str, said: str) -> HostError:
+    refusal = refusals.of_pull(image, said)
+    return HostError(refusal.why, refusal.hint)

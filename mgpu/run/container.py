@@ -1,0 +1,277 @@
+"""One container of a run in, its exit status out: made, or found again, then started, listened to, removed at its end.
+
+A program of its own, ``python -m mgpu.run.container FOLDER``, that stands for the container among the run's processes:
+it holds the leases, hands signals on, writes the container's output to the task's log, and ends with the container's
+status. Its task, that task's secrets and the leases come through a socket, its standard input. What Docker's labels
+say is the truth: killed and started again, it goes on where it was.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Iterator
+from queue import SimpleQueue
+from threading import Thread
+from typing import TYPE_CHECKING, Any
+
+from mgpu.command.docker import create_arguments
+from mgpu.machine import daemon, processes
+from mgpu.run import handover, refusals, state
+
+if TYPE_CHECKING:
+    from docker import APIClient
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
+"""SIGQUIT kills the container; every other asks it to stop, by the signal that its engine wants."""
+PATIENCE = 60.0
+"""Seconds that one answer of the engine may take, and that an engine may be away once the container's process is."""
+PAUSE = 0.2
+LOOK = ["nvidia-smi", "--query-gpu=uuid", "--format=csv,noheader"]
+"""What shows which GPUs a container has: NVIDIA's toolkit puts it into each."""
+
+
+class Box:
+    """The container of one task. `worker` threads ask the engine; the main thread waits for signals."""
+
+    def __init__(self, folder: str, task: str, secrets: dict[str, str]) -> None:
+        run = state.read(os.path.join(folder, "run.json")) or {}
+        self.folder, self.task, self.secrets = folder, task, secrets
+        self.run: str = run["id"]
+        self.name: str = run["name"]
+        self.command: dict[str, Any] = next(c for c in run["commands"] if c["task"] == task)
+        self.log = os.open(state.log(folder, task), os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self.id: str | None = None
+        self.first: processes.Process | None = None
+        self.copied = 0
+        self.asked: set[str] = set()
+        self.refusal: refusals.Refusal | None = None
+
+    def note(self, what: str, **more: Any) -> None:
+        state.note(self.folder, what, self.task, **more)
+
+    def carry(self) -> int:
+        """Carry the container through; its exit status, or that of a refusal."""
+        from docker.errors import APIError
+
+        api = client()
+        try:
+            found = self.found(api)
+            self.id = found or self.made(api)
+            self.begin(api)
+            status = self.followed(api)
+        except APIError as error:
+            if self.id:
+                removed(api, self.id)
+            self.refusal = refusals.of(error.explanation or str(error), self.command)
+            status = self.refusal.code
+        if self.refusal:
+            self.note("refused", why=self.refusal.why, hint=self.refusal.hint)
+            return self.refusal.code
+        return status
+
+    def found(self, api: APIClient) -> str | None:
+        """The container of this very task, from before this process was started anew."""
+        mine = [f"{daemon.RUN}={self.run}", f"{daemon.TASK}={self.task}"]
+        rows = api.containers(all=True, filters={"label": mine})
+        if not rows:
+            return None
+        made = [event for event in state.events(self.folder) if event["what"] == "boxed" and event["task"] == self.task]
+        before = int(made[-1].get("log", 0)) if made else 0
+        self.copied = max(0, os.fstat(self.log).st_size - before)
+        return str(rows[0]["Id"])
+
+    def made(self, api: APIClient) -> str:
+        """A new container, not yet started. Raises APIError where the engine refuses it."""
+        box = self.command["container"]
+        arguments = create_arguments(self.command["argv"], self.environment(), box)
+        own = {daemon.GPUS: "", **arguments.pop("labels"), daemon.RUN: self.run, daemon.TASK: self.task}
+        labels = {**own, daemon.NAME: self.name, daemon.OWNER: str(os.getuid())}
+        host = api.create_host_config(**arguments.pop("host_config"))
+        identity = str(api.create_container(**arguments, labels=labels, host_config=host)["Id"])
+        self.note("boxed", container=identity, log=os.fstat(self.log).st_size)
+        return identity
+
+    def environment(self) -> dict[str, str]:
+        """What the command sees: its own variables, its secrets, and the marks of the run."""
+        marks = {processes.RUN: self.run, processes.TASK: self.task}
+        return {**self.command["env"], **self.secrets, **marks}
+
+    def begin(self, api: APIClient) -> None:
+        """Start the container unless it has been, and look whether it has its GPUs."""
+        assert self.id
+        known = api.inspect_container(self.id)
+        if known["State"]["Status"] == "created":
+            self.refusal = refusals.of_requests(known["HostConfig"].get("DeviceRequests"), self.command)
+            if self.refusal:
+                removed(api, self.id)
+                return
+            if self.asked:
+                self.refusal = refusals.STOPPED
+                removed(api, self.id)
+                return
+            api.start(self.id)
+            known = api.inspect_container(self.id)
+        self.first = processes.read(int(known["State"].get("Pid") or 0))
+        for word in sorted(self.asked):
+            self.signal(word)
+        if self.command["gpus"]:
+            Thread(target=self.check_gpus, daemon=True).start()
+
+    def signal(self, word: str) -> None:
+        """Send a signal to the container; where it does not run any more there is nothing to send it to."""
+        from docker.errors import DockerException
+        from requests import RequestException
+
+        self.asked.add(word)
+        if self.id is None or self.first is None:
+            return
+        try:
+            client().kill(self.id, word)
+        except (DockerException, RequestException) as error:
+            print(f"{self.task}: {word}: {error}", file=sys.stderr, flush=True)  # noqa: T201 - into the keeper's log
+
+    def check_gpus(self) -> None:
+        """Ask the container itself; where it lacks one of its GPUs, end it and say so."""
+        wanted, seen = self.command["gpus"], seen_gpus(client(), self.id or "")
+        if seen is not None and (set(seen) != set(wanted) if wanted[0].startswith("GPU-") else len(seen) < len(wanted)):
+            self.refusal = refusals.of_gpus(wanted, seen)
+            self.signal("SIGKILL")
+
+    def followed(self, api: APIClient) -> int:
+        """Copy what the container writes until it has ended; its exit status. An engine that is away is waited for."""
+        from docker.errors import NotFound
+
+        if self.refusal or self.id is None:
+            return 0
+        gone = 0.0
+        while True:
+            try:
+                self.listen(api)
+                told = api.inspect_container(self.id)["State"]
+                gone = 0.0
+                if told["Status"] in ("exited", "dead"):
+                    removed(api, self.id)
+                    return self.status(told)
+            except NotFound:
+                self.refusal = refusals.REMOVED
+                return self.refusal.code
+            except away() as error:
+                gone = gone or time.monotonic()
+                if not self.lives() and time.monotonic() > gone + PATIENCE:
+                    self.refusal = refusals.away(error)
+                    return self.refusal.code
+            time.sleep(PAUSE)
+
+    def lives(self) -> bool:
+        """Whether the container's first process is there, whatever the engine says."""
+        now = processes.read(self.first.pid) if self.first else None
+        return bool(now and self.first and now.start == self.first.start)
+
+    def listen(self, api: APIClient) -> None:
+        """Append the container's output to the log until it ends, but for what was copied before."""
+        skip = self.copied
+        for piece in api.logs(self.id, stream=True, follow=True):
+            new = piece[skip:]
+            skip = max(0, skip - len(piece))
+            if new:
+                self.copied += len(new)
+                write(self.log, new)
+
+    def status(self, told: dict[str, Any]) -> int:
+        """The exit status that the engine tells, and what is to be said of it."""
+        if told.get("OOMKilled"):
+            self.note("memory", why="the kernel killed it: the host, or its container, ran out of memory")
+        return int(told["ExitCode"])
+
+
+def client() -> APIClient:
+    """The SDK's client of this host's engine."""
+    from docker import APIClient
+
+    return APIClient(base_url=daemon.address(), version="auto", timeout=PATIENCE)
+
+
+def away() -> tuple[type[Exception], ...]:
+    """What is raised where the engine does not answer, or breaks off."""
+    from docker.errors import DockerException
+    from requests import RequestException
+    from urllib3.exceptions import HTTPError
+
+    return DockerException, RequestException, HTTPError, OSError
+
+
+def removed(api: APIClient, identity: str) -> None:
+    """Remove a container that has ended, with the volumes that only it had."""
+    try:
+        api.remove_container(identity, v=True)
+    except away():
+        return
+
+
+def seen_gpus(api: APIClient, identity: str) -> list[str] | None:
+    """The UUIDs of the GPUs that the container sees; None where it cannot be asked: no nvidia-smi, or it has ended."""
+    try:
+        asked = api.exec_create(identity, LOOK)["Id"]
+        said = api.exec_start(asked).decode(errors="replace")
+        status = api.exec_inspect(asked)["ExitCode"]
+    except away():
+        return None
+    if status in (None, 126, 127):
+        return None
+    return [word for word in said.split() if word.startswith("GPU-")]
+
+
+def write(log: int, text: bytes) -> None:
+    """Write all of `text`; a full disk loses it, and the job goes on."""
+    while text:
+        try:
+            text = text[os.write(log, text) :]
+        except OSError:
+            return
+
+
+def words(numbers: SimpleQueue[int], box: Box) -> Iterator[str]:
+    """The signals for the container that come in, by name, for as long as it lives."""
+    while True:
+        number = numbers.get()
+        if number == 0:
+            return
+        yield "SIGKILL" if number == signal.SIGQUIT else box.command["stop"]["signal"]
+
+
+def main(folder: str) -> int:
+    """Carry a task's container through; the exit status of this process is the container's."""
+    import docker  # noqa: F401 - the wait for a task is the time to import it
+
+    with socket.socket(fileno=os.dup(0)) as end:
+        orders = handover.receive(end)
+    if orders is None:
+        return 0
+    numbers: SimpleQueue[int] = SimpleQueue()
+    for number in SIGNALS:
+        signal.signal(number, lambda number, _: numbers.put(number))
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])
+    box, said = Box(folder, orders[0]["task"], orders[0]["secrets"]), [-signal.SIGKILL]
+
+    def work() -> None:
+        try:
+            said[0] = box.carry()
+        finally:
+            numbers.put(0)
+
+    worker = Thread(target=work)
+    worker.start()
+    for word in words(numbers, box):
+        box.signal(word)
+    worker.join()
+    if said[0] < 0:  # a bug, or the engine went away while the container was made: the keeper starts this anew
+        os.kill(os.getpid(), signal.SIGKILL)
+    return said[0]
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))
