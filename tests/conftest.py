@@ -24,7 +24,18 @@ def nvml(tmp_path: Path) -> Stub:
 def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     """A real Docker engine with the images busybox:test and fakevllm:test, and eight stub GPUs: `engine.stub`."""
     require("docker", not lacking(), lacking())
-    engine = Engine(tmp_path_factory.mktemp("engine"))
+    yield from running(Engine(tmp_path_factory.mktemp("engine")))
+
+
+@pytest.fixture(scope="session")
+def engine28(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    """The same of a release that knows CDI, with the stub GPUs as CDI devices."""
+    require("docker-28", not lacking("28"), lacking("28"))
+    yield from running(Engine(tmp_path_factory.mktemp("engine28"), "28"))
+
+
+def running(engine: Engine) -> Iterator[Engine]:
+    """The engine from its start to its end."""
     try:
         yield engine.start()
     finally:

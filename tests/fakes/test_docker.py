@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -14,6 +13,8 @@ import pytest
 
 from tests.end_to_end.host import eventually, lives
 from tests.fakes.docker import BUSYBOX, VLLM, Engine, lacking
+from tests.fakes.docker.podman import Podman
+from tests.fakes.docker.registry import Registry
 from tests.fakes.nvml import uuid
 from tests.require import require
 
@@ -34,10 +35,8 @@ def own(tmp_path: Path) -> Iterator[Engine]:
 @pytest.fixture(autouse=True)
 def no_containers(request: pytest.FixtureRequest) -> Iterator[None]:
     yield
-    if "engine" in request.fixturenames:
-        engine = request.getfixturevalue("engine")
-        for name in engine.docker("ps", "--all", "--quiet").stdout.split():
-            engine.docker("rm", "--force", "--volumes", name)
+    for name in {"engine", "engine28"}.intersection(request.fixturenames):
+        request.getfixturevalue(name).clear()
 
 
 def gpus(*names: object) -> list[str]:
@@ -127,6 +126,59 @@ def test_the_toolkit_is_found_where_it_is_installed(engine: Engine, tmp_path: Pa
     assert 'could not select device driver "" with capabilities: [[gpu]]' in refused.stderr
 
 
+def test_an_image_is_pulled(engine: Engine) -> None:
+    registry = Registry(engine).start()
+    name = registry.push("org/big:1")
+    try:
+        pulled = engine.docker("pull", name)
+        assert pulled.returncode == 0
+        assert pulled.stdout.count("Pull complete") == 4
+        assert engine.docker(*RUN, name, "ls", "/data").stdout.split() == ["0", "1", "2", "3"]
+        assert "manifest unknown" in engine.docker("pull", f"{registry.address}/org/none:1").stderr
+    finally:
+        registry.stop()
+    assert "connection refused" in engine.docker("pull", name).stderr
+
+
+def test_a_pull_without_a_login_is_refused(engine: Engine) -> None:
+    registry = Registry(engine, 5001, login=True).start()
+    try:
+        name = registry.push("org/secret:1", size=2**20, layers=1)
+        refused = engine.docker("pull", name)
+        assert refused.returncode == 1
+        assert "no basic auth credentials" in refused.stderr
+        assert engine.docker("pull", name, **registry.logged_in).returncode == 0
+    finally:
+        registry.stop()
+
+
+def test_cdi_gives_gpus_by_index_and_by_uuid(engine28: Engine) -> None:
+    devices = {device["ID"] for device in engine28.ask("/info")["DiscoveredDevices"]}
+    indices = {f"nvidia.com/gpu={index}" for index in range(8)}
+    assert devices == indices | {f"nvidia.com/gpu={uuid(index)}" for index in range(8)} | {"nvidia.com/gpu=all"}
+    words = ["--device", "nvidia.com/gpu=1", "--device", f"nvidia.com/gpu={uuid(4)}"]
+    listed = engine28.docker(*RUN, *words, BUSYBOX, "nvidia-smi", "--query-gpu=uuid", "--format=csv,noheader")
+    assert listed.stdout.split() == [uuid(1), uuid(4)], listed.stderr
+    unknown = engine28.docker(*RUN, "--device", "nvidia.com/gpu=9", BUSYBOX, "true")
+    assert "CDI device injection failed: unresolvable CDI devices nvidia.com/gpu=9" in unknown.stderr
+
+
+def test_the_hook_serves_a_newer_engine_too(engine28: Engine) -> None:
+    assert engine28.docker(*RUN, *gpus(3), BUSYBOX, "nvidia-smi", "-L").stdout.count(uuid(3)) == 1
+    serve(engine28)
+
+
+def test_podman_says_who_it_is(tmp_path: Path) -> None:
+    require("podman", not lacking() and shutil.which("podman") is not None, "podman cannot run here")
+    podman = Podman(tmp_path)
+    try:
+        version = podman.start().ask("/version")
+    finally:
+        podman.stop()
+    assert version["Components"][0]["Name"] == "Podman Engine"
+    assert left(tmp_path) == []
+
+
 def test_restart_stops_containers_and_keeps_them(own: Engine) -> None:
     serve(own)
     own.restart()
@@ -175,14 +227,10 @@ engine.docker("run", BUSYBOX, "sleep", "1000")
 
 
 def left(folder: Path) -> list[str]:
-    """The processes and mounts of this machine that have to do with the folder, and its cgroups."""
-    processes = [
-        path.parent.name
-        for path in Path("/proc").glob("[0-9]*/cmdline")
-        if str(folder) in read(path) and path.parent.name != str(os.getpid())
-    ]
-    mounts = [line for line in read(Path("/proc/mounts")).splitlines() if str(folder) in line]
-    return processes + mounts
+    """The processes and mounts of this machine that have to do with the folder."""
+    commands = {path.parent.name: read(path) for path in Path("/proc").glob("[0-9]*/cmdline")}
+    processes = [f"{pid}: {command}" for pid, command in commands.items() if str(folder) in command]
+    return processes + [line for line in read(Path("/proc/mounts")).splitlines() if str(folder) in line]
 
 
 def read(path: Path) -> str:

@@ -2,32 +2,32 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from tests.fakes.docker import images
+from tests.fakes.docker.api import answers, ask, lives, wait
+from tests.fakes.docker.cdi import write_spec
 from tests.fakes.docker.images import Image
 from tests.fakes.docker.namespace import PRIVATE, Namespace, possible
-from tests.fakes.docker.releases import link_release, missing
+from tests.fakes.docker.releases import CDI_SINCE, link_release, major, missing
 from tests.fakes.nvml import FakeGpu, Stub
 
 HOOK = "nvidia-container-runtime-hook"
 BUSYBOX, VLLM = "busybox:test", "fakevllm:test"
-STARTS_WITHIN = 30.0
 
 
 class Engine:
-    """One dockerd and its containerd; `toolkit=False` is a host without NVIDIA's container toolkit."""
+    """One dockerd and its containerd; `toolkit=False` is a host without NVIDIA's hook, `cdi=False` one that has no CDI
+    specification. Version 20 is the system's own, in Debian 12 a 20.10 that knows nothing of CDI; 28 is a newer one."""
 
     def __init__(
         self,
@@ -35,6 +35,7 @@ class Engine:
         version: str = "20",
         *,
         toolkit: bool = True,
+        cdi: bool = True,
         stub: Stub | None = None,
         options: Sequence[str] = (),
     ) -> None:
@@ -44,6 +45,7 @@ class Engine:
         self.socket = self.folder / "docker.sock"
         self.log = self.folder / "log"
         self._toolkit = toolkit
+        self._cdi = cdi
         self._options = list(options)
         self._bin = self.folder / "bin"
         self._hook = self.folder / "hook"
@@ -54,9 +56,9 @@ class Engine:
         """Start the daemon and wait until it answers; after `kill` it finds its data again."""
         if self._namespace is None:
             self._prepare()
-            self._namespace = Namespace(self._cgroup)
+            self._namespace = Namespace()
         self._pid = self._namespace.start(self._dockerd(), self._daemon_env(), self.log)
-        self._wait()
+        wait(lambda: answers(self.socket), self._pid, self.log)
         if not self._images():
             self.load(images.busybox(), BUSYBOX)
             self.load(images.fake_vllm(), VLLM)
@@ -85,12 +87,7 @@ class Engine:
 
     def ask(self, path: str) -> Any:
         """What the engine's API says to a GET of `path`."""
-        connection = _Unix(self.socket)
-        try:
-            connection.request("GET", path)
-            return json.loads(connection.getresponse().read())
-        finally:
-            connection.close()
+        return ask(self.socket, path)
 
     def load(self, image: Image, *names: str) -> None:
         """Have the image under these names."""
@@ -117,6 +114,11 @@ class Engine:
         """Give an image a further name."""
         self.docker("tag", source, name, check=True)
         return name
+
+    def clear(self) -> None:
+        """Remove every container."""
+        if names := self.docker("ps", "--all", "--quiet").stdout.split():
+            self.docker("rm", "--force", "--volumes", *names)
 
     @contextmanager
     def lying(self, drop: int = 1) -> Iterator[None]:
@@ -163,15 +165,19 @@ class Engine:
             source = Path(__file__).with_name("hook.py")
             hook.write_text(f'#!/bin/sh\nexec "{sys.executable}" -I -S "{source}" "$@"\n')
             hook.chmod(0o755)
+        if self._cdi:
+            write_spec(self.stub.file, self.folder / "cdi")
         (self.folder / "daemon.json").write_text(json.dumps(self._settings()))
 
     def _settings(self) -> dict[str, object]:
-        return {"deprecated-key-path": str(self.folder / "key.json")} if self.version == "20" else {}
+        if major(self.version) < CDI_SINCE:
+            return {}
+        return {"features": {"cdi": True}, "cdi-spec-dirs": [str(self.folder / "cdi")]}
 
     def _dockerd(self) -> list[object]:
         places = ["--data-root", self.folder / "data", "--exec-root", PRIVATE / "docker"]
         places += ["--config-file", self.folder / "daemon.json", "--pidfile", self.folder / "pid"]
-        cgroups = ["--cgroup-parent", f"/{self._cgroup}", "--exec-opt", "native.cgroupdriver=cgroupfs"]
+        cgroups = ["--cgroup-parent", f"/{self.namespace.name}", "--exec-opt", "native.cgroupdriver=cgroupfs"]
         return [self._bin / "dockerd", "--host", f"unix://{self.socket}", *places, *cgroups, *self._options]
 
     def _daemon_env(self) -> dict[str, str]:
@@ -181,20 +187,6 @@ class Engine:
     def _path(self) -> list[str]:
         return [str(self._bin), *([str(self.folder / "toolkit")] if self._toolkit else [])]
 
-    @property
-    def _cgroup(self) -> str:
-        return f"mgpu-{os.getpid()}-{abs(hash(self.folder)) % 10**8}"
-
-    def _wait(self) -> None:
-        deadline = time.monotonic() + STARTS_WITHIN
-        while True:
-            with suppress(OSError, http.client.HTTPException):
-                self.ask("/version")
-                return
-            assert _lives(self._pid), f"dockerd ended: {self.log.read_text()[-2000:]}"
-            assert time.monotonic() < deadline, f"dockerd does not answer: {self.log.read_text()[-2000:]}"
-            time.sleep(0.02)
-
     def _images(self) -> list[Any]:
         found = self.ask("/images/json")
         assert isinstance(found, list)
@@ -202,36 +194,15 @@ class Engine:
 
     def _end(self, number: signal.Signals) -> None:
         os.kill(self._pid, number)
-        deadline = time.monotonic() + STARTS_WITHIN
-        while _lives(self._pid):
-            assert time.monotonic() < deadline, "dockerd does not end"
+        while lives(self._pid):
             time.sleep(0.02)
         (self.folder / "pid").unlink(missing_ok=True)
 
 
-class _Unix(http.client.HTTPConnection):
-    """HTTP over a unix socket."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__("localhost", timeout=60)
-        self._path = path
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(str(self._path))
-
-
-def _lives(pid: int) -> bool:
-    with suppress(OSError):
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
-    return False
-
-
-def lacking() -> str:
+def lacking(version: str = "20") -> str:
     """Why this machine cannot have an engine; nothing if it can."""
     if os.geteuid():
         return "an engine of its own needs root"
-    if programs := missing():
+    if programs := missing(version):
         return f"not installed: {', '.join(programs)} (tests/fakes/docker/install)"
     return "" if possible() else "namespaces cannot be made here"

@@ -19,6 +19,8 @@ from pathlib import Path
 SUBREAPER = 36
 """PR_SET_CHILD_SUBREAPER: a shim outlives its daemon, and shall stay below this process."""
 PATIENCE = 20.0
+PRIVATE = [Path("/run/containerd"), Path("/etc/docker")]
+"""The sockets of the shims, a key of Docker's."""
 CGROUPS = Path("/sys/fs/cgroup")
 
 
@@ -38,11 +40,11 @@ def main(name: str) -> None:
 
 
 def prepare() -> None:
-    """A loopback device that is up, and a folder for the sockets of daemons and shims, which go to /run otherwise."""
+    """A loopback device that is up, and folders that are not the host's where daemons write whatever one tells them."""
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
-    state = Path("/run/containerd")
-    state.mkdir(exist_ok=True)
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", state], check=True)
+    for folder in PRIVATE:
+        folder.mkdir(exist_ok=True)
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", folder], check=True)
 
 
 def start(argv: list[str], env: dict[str, str], log: str) -> int:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -11,14 +13,16 @@ from pathlib import Path
 KEEPER = Path(__file__).with_name("keeper.py")
 PRIVATE = Path("/run/containerd")
 """A folder that is another one in there: short, because the sockets in it may have no long path."""
+COUNT = itertools.count()
 UNSHARE = ["unshare", "--net", "--mount", "--propagation", "slave"]
 
 
 class Namespace:
     """A namespace that lives from here to `close`, or to the end of this process however that comes."""
 
-    def __init__(self, name: str) -> None:
-        argv = [*UNSHARE, sys.executable, "-I", str(KEEPER), name]
+    def __init__(self) -> None:
+        self.name = f"mgpu-{os.getpid()}-{next(COUNT)}"
+        argv = [*UNSHARE, sys.executable, "-I", str(KEEPER), self.name]
         pipe = subprocess.PIPE
         self._keeper = subprocess.Popen(argv, stdin=pipe, stdout=pipe, text=True, start_new_session=True)
         assert self._answer() == "ready", "no network namespace can be made here"
@@ -50,5 +54,5 @@ class Namespace:
 
 def possible() -> bool:
     """Whether this user may make namespaces, mount in them, and see cgroups."""
-    done = subprocess.run([*UNSHARE, "mount", "-t", "tmpfs", "tmpfs", "/mnt"], capture_output=True, check=False)
+    done = subprocess.run([*UNSHARE, "mount", "-t", "tmpfs", "tmpfs", "/tmp"], capture_output=True, check=False)
     return done.returncode == 0
