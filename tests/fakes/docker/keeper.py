@@ -61,11 +61,16 @@ def end(started: list[int]) -> None:
         signal_to(pid, signal.SIGTERM)
     deadline = time.monotonic() + PATIENCE
     while descendants := below(os.getpid(), tree := processes()):
-        live = any(pid in descendants for pid in started) and time.monotonic() < deadline
+        tidying = time.monotonic() < deadline and busy(descendants, started, tree)
         for pid in descendants:
-            if not live or in_container(pid, tree):
+            if not tidying or in_container(pid, tree):
                 signal_to(pid, signal.SIGKILL)
         time.sleep(0.02)
+
+
+def busy(descendants: set[int], started: list[int], tree: dict[int, tuple[int, str]]) -> bool:
+    """Whether a daemon still tidies up: it ends its containerd last, and then sleeps for a second."""
+    return not descendants.isdisjoint(started) and any(tree[pid][1].startswith("containerd") for pid in descendants)
 
 
 def processes() -> dict[int, tuple[int, str]]:
