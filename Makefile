@@ -9,13 +9,13 @@ ON_GPU := $(if $(filter-out 0 1,$(GPUS)),--set gpus=2)
 
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: demo test lint soak bench clean
+.PHONY: demo test engine lint soak bench clean
 
 demo: $(VENV)/.demo
 	mgpu run examples/digits/digits.mgpu.yaml $(ON_GPU)
 	mgpu run examples/chat/chat.mgpu.yaml
 
-test: lint
+test: lint engine
 	python -m pytest
 	python -m tests.bench
 
@@ -25,7 +25,10 @@ lint: $(VENV)/.test
 	mypy
 	lint-imports
 
-soak: $(VENV)/.test
+engine:
+	@tests/fakes/docker/install
+
+soak: $(VENV)/.test engine
 	MGPU_SOAK=1 python -m pytest
 
 bench: $(VENV)/.test
