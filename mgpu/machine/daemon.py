@@ -17,7 +17,7 @@ SOCKET = "/var/run/docker.sock"
 PATIENCE = 10.0
 """Seconds that one question may take: an engine that starts many containers at once answers late."""
 RUN, TASK, NAME, OWNER, GPUS = "mgpu.run", "mgpu.task", "mgpu.name", "mgpu.user", "mgpu.gpus"
-"""The labels of a container: the run it belongs to, its task, the run's name, the user's number, the ids of its GPUs."""
+"""The labels of a container: its run, its task, the name of the run, the number of the user, the ids of its GPUs."""
 LIVE = frozenset(("running", "paused", "restarting"))
 """The states in which a container's processes are there."""
 KIND = "nvidia.com/gpu="
