@@ -93,9 +93,10 @@ def start(
 
 
 def _hatched(spec: Spec) -> Keeper:
-    """Start a keeper for the run that may come about."""
+    """Start a keeper for the run that may come about. It is asked to stop by signals, which wait until it listens."""
     identity = runs.identity(spec.name)
     ours, its = handover.pair()
+    unblocked = signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
     with its:
         process = subprocess.Popen(
             [sys.executable, "-I", "-S", os.path.join(os.path.dirname(__file__), "keeper.py"), runs.folder(identity)],
@@ -105,6 +106,7 @@ def _hatched(spec: Spec) -> Keeper:
             cwd="/",
             env={"PATH": os.environ.get("PATH", os.defpath), "LANG": "C.UTF-8"},
         )
+    signal.pthread_sigmask(signal.SIG_SETMASK, unblocked)
     keeper = Keeper(identity, process, ours)
     boxed = any(job.runtime == "docker" or job.image for job in spec.jobs)
     hello = {"env": dict(os.environ), "path": os.pathsep.join(filter(None, sys.path)), "boxed": boxed}
