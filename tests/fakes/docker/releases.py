@@ -23,8 +23,11 @@ def missing(version: str) -> list[str]:
     """What an engine of this version needs and this machine lacks."""
     needed = [*PARTS, "docker-registry", "busybox", "nsenter", "unshare", "ip"]
     absent = [name for name in needed if not _found(name, SYSTEM)]
-    old = not absent and version == "28" and major(version) < CDI_SINCE
-    return [*absent, *(["Docker 28"] if old else [])]
+    if not absent and version == "28" and major(version) < CDI_SINCE:
+        absent.append("Docker 28")
+    if not absent and subprocess.run(["ldd", program("busybox")], capture_output=True, check=False).returncode == 0:
+        absent.append("busybox-static")
+    return absent
 
 
 @cache
