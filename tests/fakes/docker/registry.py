@@ -52,7 +52,7 @@ class Registry:
         """Have an image of random bytes here, and not in the engine; the name that `docker pull` takes."""
         full = f"{self.address}/{name}"
         self._engine.load(random_image(size, layers), full)
-        self._engine.docker("push", full, check=True, **self.logged_in)
+        self._engine.docker("push", full, check=True, env=self.logged_in)
         self._engine.docker("rmi", full, check=True)
         return full
 
