@@ -251,6 +251,7 @@ def main(folder: str) -> int:
         orders = handover.receive(end)
     if orders is None:
         return 0
+    handover.settle_in(folder)
     numbers: SimpleQueue[int] = SimpleQueue()
     for number in SIGNALS:
         signal.signal(number, lambda number, _: numbers.put(number))

@@ -313,7 +313,8 @@ def main(folder: str) -> None:
     run = state.read(os.path.join(folder, "run.json")) if orders else None
     if orders is None or run is None:
         return
-    settle_in(folder, end)
+    end.close()
+    handover.settle_in(folder)
     given, (lock, *leases) = orders
     keeper.take_over(run, given["secrets"], leases)
     try:
@@ -326,15 +327,6 @@ def main(folder: str) -> None:
     first = keeper.first
     state.note(folder, "over", code=code, by=first.name if first else None)
     os.close(lock)
-
-
-def settle_in(folder: str, end: socket.socket) -> None:
-    """Let go of the terminal: from now on this process speaks to a log in the run's folder."""
-    end.close()
-    log = os.open(os.path.join(folder, "keeper.log"), os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    nothing = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
-    for here, there in ((nothing, 0), (log, 1), (log, 2)):
-        os.dup2(here, there)
 
 
 if __name__ == "__main__":
