@@ -172,7 +172,7 @@ def holders(gpus: Iterable[str]) -> dict[str, str]:
 
 def _holder_of(path: str, look: Look) -> str | None:
     try:
-        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        handle = locks.opened(path)
     except FileNotFoundError:
         return None
     except OSError as error:
@@ -192,7 +192,7 @@ def tidy() -> None:
         return
     for file in files:
         try:
-            handle = os.open(file, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+            handle = locks.opened(file, os.O_RDWR)
         except OSError:
             continue
         try:
