@@ -85,8 +85,11 @@ def folder() -> str:
 
 
 def place() -> str:
-    """Where the folder of the locks is, or would be."""
-    return os.environ.get("MGPU_LOCK_DIR") or FOLDER
+    """Where the folder of the locks is, or would be. Raises HostError where it would be another one in each folder."""
+    given = os.environ.get("MGPU_LOCK_DIR") or FOLDER
+    if not os.path.isabs(given):
+        raise HostError(f"MGPU_LOCK_DIR={given} is no absolute path, and everybody must mean the same folder by it")
+    return given
 
 
 def take(gpus: Iterable[str], ports: Iterable[int], holder: Holder, shares: Mapping[str, Share] | None = None) -> Lease:
