@@ -25,3 +25,10 @@ def test_a_relative_folder_of_leases_is_refused(host: Host) -> None:
     refused = host.mgpu("run", host.task("true", gpus=1), MGPU_LOCK_DIR="mine")
     assert refused.returncode == 125
     assert "MGPU_LOCK_DIR=mine is no absolute path" in refused.stderr
+
+
+def test_the_exit_code_is_the_job_s_where_its_end_cannot_be_written_down(host: Host) -> None:
+    script = 'cd "$(dirname "$(readlink /proc/$$/fd/1)")/.." && rm events.jsonl && mkdir events.jsonl && exit 3'
+    done = host.mgpu("run", host.task(script))
+    assert "could not be written down" in done.stderr
+    assert done.returncode == 3
