@@ -10,8 +10,17 @@ import struct
 
 from mgpu.errors import HostError
 
+FOLDER = "/run/lock/mgpu"
 FLOCK = "@hhqqi4x"
 """``struct flock`` on 64-bit Linux: l_type, l_whence, l_start, l_len, l_pid."""
+
+
+def place() -> str:
+    """Where the folder of the locks is, or would be. Raises HostError where it would be another one in each folder."""
+    given = os.environ.get("MGPU_LOCK_DIR") or FOLDER
+    if not os.path.isabs(given):
+        raise HostError(f"MGPU_LOCK_DIR={given} is no absolute path, and everybody must mean the same folder by it")
+    return given
 
 
 def reach(path: str) -> int:
@@ -39,6 +48,14 @@ def opened(path: str, flags: int = os.O_RDONLY) -> int:
         os.close(handle)
         raise OSError(errno.EINVAL, "it is no plain file", path)
     return handle
+
+
+def current(handle: int, path: str) -> bool:
+    """Whether `path` is still the file that `handle` has open: a lock on a removed one keeps nobody out."""
+    try:
+        return os.path.samestat(os.fstat(handle), os.lstat(path))
+    except OSError:
+        return False
 
 
 def _range(kind: int, start: int, length: int) -> bytes:
