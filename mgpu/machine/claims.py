@@ -9,7 +9,7 @@ import os
 from collections.abc import Iterable
 from functools import cached_property
 
-from mgpu.machine import daemon, processes
+from mgpu.machine import daemon, locks, processes
 from mgpu.machine.notes import Holder
 
 
@@ -28,6 +28,15 @@ class Look:
             return f"what may be left of {note}, whose processes only {note.user} and root can see (mgpu ps tells them)"
         return None
 
+    def claims(self, gpus: Iterable[str], holding: bool) -> dict[str, str]:
+        """Those of `gpus` that a run's process or container was given though nobody holds their lease, and whose it is.
+
+        `holding` as in `boxes`.
+        """
+        wanted = set(gpus)
+        marked = {gpu: f"processes of run {run}" for gpu, run in self._named.items() if gpu in wanted}
+        return {**marked, **self.boxes(wanted - marked.keys(), holding)}
+
     def boxes(self, gpus: Iterable[str], holding: bool) -> dict[str, str]:
         """Those of `gpus` that a container was given which runs though nobody holds its lease, and whose it is.
 
@@ -40,8 +49,10 @@ class Look:
         found: dict[str, str] = {}
         for box in self._boxes:
             mine = wanted.intersection(box.gpus)
-            if mine and (box.lives or (holding and box.state == "created" and not daemon.remove(box.id))):
-                whose = f" of run {box.labels[daemon.RUN]}" if daemon.RUN in box.labels else ""
+            ours = daemon.RUN in box.labels
+            stays = box.lives or (ours and holding and box.state == "created" and not daemon.remove(box.id))
+            if mine and stays:
+                whose = f" of run {box.labels[daemon.RUN]}" if ours else ""
                 found |= dict.fromkeys(mine, f"the container {box.name}{whose}")
         return found
 
@@ -50,10 +61,19 @@ class Look:
         return processes.by_run()
 
     @cached_property
+    def _named(self) -> dict[str, str]:
+        """The GPUs that live processes were started with, and the run of each, whatever became of the lock files."""
+        here = locks.place()
+        given = [(run, gpus) for run, gpus, place in processes.given() if (place or locks.FOLDER) == here]
+        return {gpu: run for run, gpus in given for gpu in gpus}
+
+    @cached_property
     def _boxes(self) -> list[daemon.Box] | str:
         """The containers that hold GPUs; why they are not known, where the engine will not say."""
         try:
-            return daemon.boxes(daemon.GPUS) if daemon.there() else []
+            if daemon.there():
+                return daemon.boxes(daemon.GPUS)
+            return [] if os.geteuid() == 0 else "there is no Docker here that this user could ask"
         except daemon.Unreachable as error:
             return str(error)
 

@@ -19,7 +19,6 @@ from mgpu.machine.notes import Holder
 
 __all__ = ["Clash", "Holder", "Lease", "Share", "folder", "holders", "take", "tidy"]
 
-FOLDER = "/run/lock/mgpu"
 ENDING = ".lock"
 
 
@@ -68,7 +67,7 @@ class Lease:
 
 def folder() -> str:
     """The machine-wide folder of the locks, made if it is not there. Raises HostError where it cannot be used."""
-    path = place()
+    path = locks.place()
     hint = f"as root: install -d -m 1777 {path}; or name another folder with MGPU_LOCK_DIR"
     umask = os.umask(0)
     try:
@@ -82,11 +81,6 @@ def folder() -> str:
     if os.path.islink(path) or not os.path.isdir(path):
         raise HostError(f"the folder of the leases, {path}, is not a folder", hint)
     return path
-
-
-def place() -> str:
-    """Where the folder of the locks is, or would be."""
-    return os.environ.get("MGPU_LOCK_DIR") or FOLDER
 
 
 def take(gpus: Iterable[str], ports: Iterable[int], holder: Holder, shares: Mapping[str, Share] | None = None) -> Lease:
@@ -112,30 +106,34 @@ def _try(gpus: list[str], ports: list[int], shares: Mapping[str, Share], lease: 
     """Lock what is wanted, into `lease`; who has what cannot be had."""
     where = folder() if gpus or ports else ""
     wanted = {**{_file("gpu", gpu): shares.get(gpu) for gpu in gpus}, **{_file("port", str(p)): None for p in ports}}
-    look = Look()
     clashes: dict[str, str] = {}
+    locked: dict[str, int] = {}
     for file, share in wanted.items():
-        who = _one(locks.reach(os.path.join(where, file)), share, look, lease)
-        if who:
-            clashes[file.removesuffix(ENDING)] = who
+        handle, who = _one(os.path.join(where, file), share, lease)
+        clashes |= {file: who} if who else {}
+        locked |= {} if who else {file: handle}
+    look = Look()  # not before all is locked: nobody can leave anything behind from now on
+    for file, handle in locked.items():
+        left = _left(handle, look)
+        clashes |= {file: left} if left else {}
+        if left is None and wanted[file] is None:
+            _emptied(handle)
     if not clashes:
-        clashes = {f"gpu-{gpu}": who for gpu, who in look.boxes(gpus, holding=True).items()}
-    return clashes
+        clashes = {_file("gpu", gpu): who for gpu, who in look.claims(gpus, holding=True).items()}
+    return {file.removesuffix(ENDING): clashes[file] for file in wanted if file in clashes}
 
 
-def _one(handle: int, share: Share | None, look: Look, lease: Lease) -> str | None:
-    """Lock one file's bytes, or say who has them."""
+def _one(path: str, share: Share | None, lease: Lease) -> tuple[int, str | None]:
+    """Lock one file's bytes into `lease`, or say who has them."""
+    handle = locks.reach(path)
     start = (0 if locks.lock(handle) else None) if share is None else locks.lock_somewhere(handle, share.mib, share.of)
     if start is None:
         try:
-            return _blocking(handle)
+            return handle, _blocking(handle)
         finally:
             os.close(handle)
     lease.starts[handle] = start
-    left = _left(handle, look)
-    if left is None and share is None:
-        _emptied(handle)
-    return left
+    return handle, None if locks.current(handle, path) else "somebody who is removing the folder of the leases"
 
 
 def _file(kind: str, what: str) -> str:
@@ -166,13 +164,13 @@ def _emptied(handle: int) -> None:
 def holders(gpus: Iterable[str]) -> dict[str, str]:
     """Who holds which of these GPUs, in words, by GPU id; free ones are left out. Takes nothing, makes nothing."""
     wanted, look = list(gpus), Look()
-    found = {gpu: who for gpu in wanted if (who := _holder_of(os.path.join(place(), _file("gpu", gpu)), look))}
-    return {**look.boxes([gpu for gpu in wanted if gpu not in found], holding=False), **found}
+    found = {gpu: who for gpu in wanted if (who := _holder_of(os.path.join(locks.place(), _file("gpu", gpu)), look))}
+    return {**look.claims([gpu for gpu in wanted if gpu not in found], holding=False), **found}
 
 
 def _holder_of(path: str, look: Look) -> str | None:
     try:
-        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        handle = locks.opened(path)
     except FileNotFoundError:
         return None
     except OSError as error:
@@ -185,20 +183,21 @@ def _holder_of(path: str, look: Look) -> str | None:
 
 def tidy() -> None:
     """Wipe the notes of runs of which nothing is left, so that no other user needs to wonder about them."""
-    look = Look()
     try:
-        files = [os.path.join(place(), name) for name in os.listdir(place()) if name.endswith(ENDING)]
+        files = [os.path.join(locks.place(), name) for name in os.listdir(locks.place()) if name.endswith(ENDING)]
     except OSError:
         return
     for file in files:
         try:
-            handle = os.open(file, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+            handle = locks.opened(file, os.O_RDWR)
         except OSError:
             continue
         try:
-            for start, note in notes.every(handle):
-                if not locks.locked(handle, start, 1) and not look.of(note) and locks.lock(handle, start, 1):
-                    notes.wipe(handle, start)
+            for start, _ in notes.every(handle):
+                if locks.lock(handle, start, 1):
+                    note = notes.read(handle, start)
+                    if note and not Look().of(note):
+                        notes.wipe(handle, start)
         finally:
             os.close(handle)
 

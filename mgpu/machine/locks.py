@@ -5,12 +5,22 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import stat
 import struct
 
 from mgpu.errors import HostError
 
+FOLDER = "/run/lock/mgpu"
 FLOCK = "@hhqqi4x"
 """``struct flock`` on 64-bit Linux: l_type, l_whence, l_start, l_len, l_pid."""
+
+
+def place() -> str:
+    """Where the folder of the locks is, or would be. Raises HostError where it would be another one in each folder."""
+    given = os.environ.get("MGPU_LOCK_DIR") or FOLDER
+    if not os.path.isabs(given):
+        raise HostError(f"MGPU_LOCK_DIR={given} is no absolute path, and everybody must mean the same folder by it")
+    return given
 
 
 def reach(path: str) -> int:
@@ -18,18 +28,34 @@ def reach(path: str) -> int:
 
     Without O_CREAT first: fs.protected_regular refuses O_CREAT on another user's file in a sticky folder.
     """
-    flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
     try:
-        return os.open(path, flags)
+        return opened(path, os.O_RDWR)
     except FileNotFoundError:
         pass
     umask = os.umask(0)
     try:
-        return os.open(path, flags | os.O_CREAT | os.O_EXCL, 0o666)
+        return opened(path, os.O_RDWR | os.O_CREAT | os.O_EXCL)
     except FileExistsError:
-        return os.open(path, flags)
+        return opened(path, os.O_RDWR)
     finally:
         os.umask(umask)
+
+
+def opened(path: str, flags: int = os.O_RDONLY) -> int:
+    """A descriptor of the plain file at `path`. Raises OSError for all else: a pipe would be waited at for ever."""
+    handle = os.open(path, flags | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise OSError(errno.EINVAL, "it is no plain file", path)
+    return handle
+
+
+def current(handle: int, path: str) -> bool:
+    """Whether `path` is still the file that `handle` has open: a lock on a removed one keeps nobody out."""
+    try:
+        return os.path.samestat(os.fstat(handle), os.lstat(path))
+    except OSError:
+        return False
 
 
 def _range(kind: int, start: int, length: int) -> bytes:
@@ -84,7 +110,7 @@ def lock_somewhere(handle: int, length: int, end: int) -> int | None:
 def held(path: str) -> bool:
     """Whether somebody holds a lock on the file; False where there is no such file."""
     try:
-        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        handle = opened(path)
     except FileNotFoundError:
         return False
     try:

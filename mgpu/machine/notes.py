@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 SLOT = 512
 """Bytes that a note has at most. The file is sparse: a slot that was never written takes no room."""
+SLOTS = 2**20
+"""More than the largest card has MiB: behind them there is no note, whatever was written there."""
 
 
 class Holder:
@@ -73,19 +75,21 @@ def read(handle: int, start: int) -> Holder | None:
 
 def _holder(said: dict[str, Any]) -> Holder:
     run, name, user = ("".join(filter(str.isprintable, str(said[key])))[:100] for key in ("run", "name", "user"))
-    return Holder(run, name, user, float(said["since"]), int(said["uid"]), float(said["tick"]), bool(said["boxed"]))
+    since, tick = float(said["since"]), float(said["tick"])
+    time.localtime(since), int(tick)  # raise what read() expects, where they are no times
+    return Holder(run, name, user, since, int(said["uid"]), tick, bool(said["boxed"]))
 
 
 def every(handle: int) -> Iterator[tuple[int, Holder]]:
     """Every note of the file, with the byte that it is about."""
     end = 0
-    while True:
+    while end < SLOTS * SLOT:
         try:
             begin = os.lseek(handle, end, os.SEEK_DATA)
             end = os.lseek(handle, begin, os.SEEK_HOLE)
         except OSError:  # ENXIO: no data from here on
             return
-        for start in range(begin // SLOT, -(-end // SLOT)):
+        for start in range(begin // SLOT, min(-(-end // SLOT), SLOTS)):
             note = read(handle, start)
             if note:
                 yield start, note

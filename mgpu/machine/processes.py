@@ -10,6 +10,8 @@ if TYPE_CHECKING:
 
 RUN = "MGPU_RUN"
 TASK = "MGPU_TASK"
+GPUS = "MGPU_GPUS"
+"""The ids of a process's GPUs, with commas between."""
 
 
 class Process:
@@ -39,18 +41,30 @@ def read(pid: int) -> Process | None:
 
 def table() -> dict[int, Process]:
     """Every live process of the host that this user may see, by pid."""
-    found = (read(int(name)) for name in os.listdir("/proc") if name.isdigit())
-    return {process.pid: process for process in found if process}
+    return {process.pid: process for process in map(read, pids()) if process}
+
+
+def pids() -> list[int]:
+    """The ids of the processes that this user may see."""
+    return [int(name) for name in os.listdir("/proc") if name.isdigit()]
 
 
 def variable(pid: int, name: str) -> str | None:
     """A variable of the environment that `pid` was started with; None where it has none or it may not be read."""
+    return _value(_environment(pid), name)
+
+
+def _environment(pid: int) -> bytes:
+    """What `pid` was started with, each variable between two zero bytes; nothing where it may not be read."""
     try:
         with open(f"/proc/{pid}/environ", "rb") as file:
-            text = b"\0" + file.read()
+            return b"\0" + file.read()
     except OSError:
-        return None
-    _, found, rest = text.partition(f"\0{name}=".encode())
+        return b""
+
+
+def _value(environment: bytes, name: str) -> str | None:
+    _, found, rest = environment.partition(f"\0{name}=".encode())
     return rest.partition(b"\0")[0].decode(errors="replace") if found else None
 
 
@@ -78,6 +92,15 @@ def by_run() -> dict[str, set[int]]:
         if run:
             marked.setdefault(run, set()).add(pid)
     return {run: descendants(pids, processes) for run, pids in marked.items()}
+
+
+def given() -> Iterator[tuple[str, list[str], str | None]]:
+    """Of each live process of a run that was given GPUs: the run, the ids of the GPUs, and its MGPU_LOCK_DIR."""
+    for pid in pids():
+        environment = _environment(pid)
+        gpus = _value(environment, GPUS)
+        if gpus and read(pid):
+            yield _value(environment, RUN) or "?", gpus.split(","), _value(environment, "MGPU_LOCK_DIR")
 
 
 def inside(pid: int) -> bool:

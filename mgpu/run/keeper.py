@@ -301,18 +301,18 @@ def subreap() -> None:
     ctypes.CDLL(None).prctl(SUBREAPER, 1, 0, 0, 0)
 
 
-def main(folder: str) -> None:
-    """Wait for the run in `folder`, and keep it until nothing of it lives."""
+def main(folder: str) -> int:
+    """Wait for the run in `folder`, and keep it until nothing of it lives; its exit code."""
     end = socket.socket(fileno=os.dup(0))
     hello = handover.receive(end)
     if hello is None:
-        return
+        return FAILED
     subreap()
     keeper = Keeper(folder, hello[0])
     orders = handover.receive(end)
     run = state.read(os.path.join(folder, "run.json")) if orders else None
     if orders is None or run is None:
-        return
+        return FAILED
     end.close()
     handover.settle_in(folder)
     given, (lock, *leases) = orders
@@ -327,7 +327,8 @@ def main(folder: str) -> None:
     first = keeper.first
     state.note(folder, "over", code=code, by=first.name if first else None)
     os.close(lock)
+    return code
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    sys.exit(main(sys.argv[1]))

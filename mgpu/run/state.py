@@ -19,10 +19,21 @@ LOCK = "keeper.lock"
 
 
 def root() -> str:
-    """The folder of all runs of this user: MGPU_STATE_DIR, else mgpu/runs in XDG_STATE_HOME."""
+    """The folder of all runs of this user: MGPU_STATE_DIR, else mgpu/runs in XDG_STATE_HOME, which is absolute or void.
+
+    Raises HostError where this user has no home, and has named no folder.
+    """
     given = os.environ.get("MGPU_STATE_DIR")
-    state = os.environ.get("XDG_STATE_HOME") or os.path.join(os.path.expanduser("~"), ".local", "state")
-    return os.path.join(given, "runs") if given else os.path.join(state, "mgpu", "runs")
+    if given:
+        return os.path.join(os.path.abspath(given), "runs")
+    state = os.environ.get("XDG_STATE_HOME", "")
+    if not os.path.isabs(state):
+        state = os.path.join(os.path.expanduser("~"), ".local", "state")
+    if not os.path.isabs(state):
+        from mgpu.errors import HostError
+
+        raise HostError("this user has no home folder to keep runs in", "export MGPU_STATE_DIR=/a/folder/of/yours")
+    return os.path.join(state, "mgpu", "runs")
 
 
 def write(path: str, data: dict[str, Any]) -> None:

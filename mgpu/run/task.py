@@ -142,7 +142,8 @@ def environment(
         for name, value in without_secrets(caller).items()
         if not any(fnmatchcase(name, pattern) for pattern in command["unset"])
     }
-    return {**kept, **command["env"], **secrets, processes.RUN: run, processes.TASK: command["task"]}
+    marks = {processes.RUN: run, processes.TASK: command["task"], processes.GPUS: ",".join(command["gpus"])}
+    return {**kept, **command["env"], **secrets, **marks}
 
 
 def without_secrets(env: Mapping[str, str]) -> dict[str, str]:
