@@ -8,6 +8,7 @@ Standard library only: the keeper imports this too.
 from __future__ import annotations
 
 import json
+import os
 import socket
 import struct
 
@@ -36,7 +37,10 @@ def send(end: socket.socket, data: dict[str, Any], fds: Sequence[int] = ()) -> N
 
 
 def receive(end: socket.socket) -> tuple[dict[str, Any], list[int]] | None:
-    """What was sent next; None where the other end was closed, or left."""
+    """What was sent next; None where the other end was closed, or left.
+
+    Descriptors come as the kernel gives them, open in every child: whoever wants that must say so.
+    """
     header = _bytes(end, HEADER.size)
     if header is None:
         return None
@@ -47,6 +51,8 @@ def receive(end: socket.socket) -> tuple[dict[str, Any], list[int]] | None:
         mark, more, _, _ = socket.recv_fds(end, 1, BATCH)
         if not mark:
             return None
+        for descriptor in more:
+            os.set_inheritable(descriptor, False)
         fds += more
     return None if text is None else (json.loads(text), fds)
 
