@@ -47,6 +47,7 @@ def gpus(draw: some.DrawFn, index: int) -> Gpu:
         mig=draw(maybe(some.booleans())),
         fault=draw(maybe(TEXT)),
         processes=tuple(draw(some.lists(process, max_size=2))),
+        unexplained=draw(maybe(BYTES)),
         holder=draw(maybe(TEXT)),
         utilization=draw(maybe(some.integers(0, 100))),
         temperature=draw(maybe(some.integers(-40, 120))),
