@@ -128,6 +128,10 @@ def _tell(event: dict[str, Any], places: dict[str, str], many: bool) -> None:
         _narrate(f"{task} is ready{places[task]} after {event['after']:.1f} s")
     elif what == "ready" and many:
         _narrate(f"{task} has started")
+    elif what == "refused":
+        _narrate(f"{task}: {event['why']}" + (f"\n  hint: {event['hint']}" if event.get("hint") else ""))
+    elif what == "memory":
+        _narrate(f"{task}: {event['why']}")
     elif what == "failed":
         _narrate(f"{task} failed with {event['code']}" + (f": {event['why']}" if "why" in event else ""))
     elif what in ("late", "timeout"):

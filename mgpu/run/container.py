@@ -29,6 +29,8 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
 """SIGQUIT kills the container; every other asks it to stop, by the signal that its engine wants."""
 PATIENCE = 60.0
 """Seconds that one answer of the engine may take, and that an engine may be away once the container's process is."""
+TIDYING = 10.0
+"""Seconds after which a container stays for the next run to remove."""
 PAUSE = 0.2
 LOOK = ["nvidia-smi", "--query-gpu=uuid", "--format=csv,noheader"]
 """What shows which GPUs a container has: NVIDIA's toolkit puts it into each."""
@@ -205,11 +207,19 @@ def away() -> tuple[type[Exception], ...]:
 
 
 def removed(api: APIClient, identity: str) -> None:
-    """Remove a container that has ended, with the volumes that only it had."""
-    try:
-        api.remove_container(identity, v=True)
-    except away():
-        return
+    """Remove a container that has ended, with the volumes that only it had. An engine that restarts gets some time."""
+    from docker.errors import APIError
+
+    deadline = time.monotonic() + TIDYING
+    while time.monotonic() < deadline:
+        try:
+            api.remove_container(identity, v=True)
+        except APIError:
+            return
+        except away():
+            time.sleep(PAUSE)
+        else:
+            return
 
 
 def seen_gpus(api: APIClient, identity: str) -> list[str] | None:
