@@ -96,15 +96,19 @@ def _hatched(spec: Spec) -> Keeper:
     """Start a keeper for the run that may come about."""
     identity = runs.identity(spec.name)
     ours, its = handover.pair()
-    with its:
-        process = subprocess.Popen(
-            [sys.executable, "-I", "-S", os.path.join(os.path.dirname(__file__), "keeper.py"), runs.folder(identity)],
-            stdin=its.fileno(),
-            stdout=subprocess.DEVNULL,
-            start_new_session=True,
-            cwd="/",
-            env={"PATH": os.environ.get("PATH", os.defpath), "LANG": "C.UTF-8"},
-        )
+    argv = [sys.executable, "-I", "-S", os.path.join(os.path.dirname(__file__), "keeper.py"), runs.folder(identity)]
+    try:
+        with its:
+            process = subprocess.Popen(
+                argv,
+                stdin=its.fileno(),
+                stdout=subprocess.DEVNULL,
+                start_new_session=True,
+                cwd="/",
+                env={"PATH": os.environ.get("PATH", os.defpath), "LANG": "C.UTF-8"},
+            )
+    except OSError as error:
+        raise HostError(f"the keeper of the run cannot be started: {error.strerror}", "look at ulimit -a") from error
     keeper = Keeper(identity, process, ours)
     boxed = any(job.runtime == "docker" or job.image for job in spec.jobs)
     hello = {"env": dict(os.environ), "path": os.pathsep.join(filter(None, sys.path)), "boxed": boxed}
