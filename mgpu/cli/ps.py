@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from mgpu.machine import leases
 from mgpu.run import runs
 from mgpu.run.runs import Run
 
@@ -22,6 +23,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 
 def main(options: argparse.Namespace) -> int:
+    leases.tidy()
     listed = [run for run in runs.found() if options.all or run.alive or run.state in ("newer", "unreadable")]
     if options.json:
         import json

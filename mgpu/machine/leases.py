@@ -170,11 +170,11 @@ def holders(gpus: Iterable[str]) -> dict[str, str]:
 
 def _holder_of(path: str, look: Look) -> str | None:
     try:
-        handle = locks.opened(path)
+        handle = locks.opened(path, os.O_RDWR)  # as who takes it must
     except FileNotFoundError:
         return None
     except OSError as error:
-        return f"somebody whose lock may not be read ({error.strerror})"
+        return f"somebody whose lock file may not be opened ({error.strerror})"
     try:
         return _blocking(handle) if locks.locked(handle) else _left(handle, look)
     finally:

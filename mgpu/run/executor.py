@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from mgpu.values.spec import Spec
 
+KEEPER = os.path.join(os.path.dirname(__file__), "keeper.py")
 PATIENCE = 3.0
 """Seconds that a clash with another mgpu, or a port just taken, is tried again without --wait."""
 PAUSE = 0.2
@@ -97,16 +98,20 @@ def _hatched(spec: Spec) -> Keeper:
     identity = runs.identity(spec.name)
     ours, its = handover.pair()
     unblocked = signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
-    with its:
-        process = subprocess.Popen(
-            [sys.executable, "-I", "-S", os.path.join(os.path.dirname(__file__), "keeper.py"), runs.folder(identity)],
-            stdin=its.fileno(),
-            stdout=subprocess.DEVNULL,
-            start_new_session=True,
-            cwd="/",
-            env={"PATH": os.environ.get("PATH", os.defpath), "LANG": "C.UTF-8"},
-        )
-    signal.pthread_sigmask(signal.SIG_SETMASK, unblocked)
+    try:
+        with its:
+            process = subprocess.Popen(
+                [sys.executable, "-I", "-S", KEEPER, runs.folder(identity)],
+                stdin=its.fileno(),
+                stdout=subprocess.DEVNULL,
+                start_new_session=True,
+                cwd="/",
+                env={"PATH": os.environ.get("PATH", os.defpath), "LANG": "C.UTF-8"},
+            )
+    except OSError as error:
+        raise HostError(f"the keeper of the run cannot be started: {error.strerror}", "look at ulimit -a") from error
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, unblocked)
     keeper = Keeper(identity, process, ours)
     boxed = any(job.runtime == "docker" or job.image for job in spec.jobs)
     hello = {"env": dict(os.environ), "path": os.pathsep.join(filter(None, sys.path)), "boxed": boxed}

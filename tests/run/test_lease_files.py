@@ -40,7 +40,7 @@ def test_what_is_no_file_holds_its_gpu_and_no_other(tmp_path: Path, kind: str) -
     assert host.free() == 1
     assert host.mgpu("ps").returncode == 0
     assert host.mgpu("run", host.task("true", gpus=1)).returncode == 0
-    assert "lock may not be read" in refused(host, 2)
+    assert "lock file may not be opened" in refused(host, 2)
 
 
 @pytest.mark.parametrize("kind", ODD)
