@@ -21,30 +21,35 @@ EVERY = 10.0
 STARTED = Progress(0, 0, 0, 0)
 
 
-def image(name: str) -> int:
+def image(name: str, ends: bool = True) -> int:
     """Pull an image and show how far it is. The bytes that came; raises HostError."""
     from mgpu.run import images
 
-    with shown(name, "layers") as told:
+    with shown(name, "layers", ends) as told:
         return images.pull(name, told)
 
 
 @contextmanager
-def shown(name: str, parts: str) -> Iterator[Told]:
+def shown(name: str, parts: str, ends: bool = True) -> Iterator[Told]:
     """Show a download from here to the end of the block; what this gives wants to be told how far it is. `parts` is
-    what it is counted in: layers or files."""
+    what it is counted in: layers or files. `ends`: its end is worth a line too."""
     print(f"mgpu: pulling {name}", file=sys.stderr, flush=True)
     began = time.monotonic()
     last = [STARTED]
-    with _bars(parts) if _terminal() else _lines(name, parts, began) as show:
+    try:
+        with _bars(parts) if _terminal() else _lines(name, parts, began) as show:
 
-        def told(progress: Progress) -> None:
-            last[0] = progress
-            show(progress)
+            def told(progress: Progress) -> None:
+                last[0] = progress
+                show(progress)
 
-        yield told
-    seconds = time.monotonic() - began
-    print(f"mgpu: pulled {name}: {size(last[0].done)} in {duration(seconds)}", file=sys.stderr, flush=True)
+            yield told
+    except KeyboardInterrupt:
+        print(f"mgpu: {name}: interrupted at {words(last[0], parts, 0)}", file=sys.stderr, flush=True)
+        raise
+    if ends:
+        seconds = duration(time.monotonic() - began)
+        print(f"mgpu: pulled {name}: {size(last[0].done)} in {seconds}", file=sys.stderr, flush=True)
 
 
 def _terminal() -> bool:
@@ -68,12 +73,12 @@ def _lines(name: str, parts: str, began: float) -> Iterator[Told]:
 
 
 def words(progress: Progress, parts: str, seconds: float) -> str:
-    """How far it is in a line: ``1.2 of 3.1 GB (38 %), 12 of 20 layers, 54.0 MB/s``."""
+    """How far it is in a line: ``1.2 GB of 3.1 GB (38 %), 12 of 20 layers, 54.0 MB/s``; 0 seconds: without a speed."""
     more = "" if progress.sized else " or more"
     share = f" ({100 * progress.done // progress.total} %)" if progress.total and progress.sized else ""
     said = f"{size(progress.done)} of {size(progress.total)}{more}{share}, {counted(progress, parts)}"
-    if progress.done < progress.total:
-        return f"{said}, {size(round(progress.done / max(seconds, 0.001)))}/s"
+    if progress.done < progress.total and seconds:
+        return f"{said}, {size(round(progress.done / seconds))}/s"
     if progress.unpacked is not None and progress.unpacked < progress.total:
         return f"{said}, {100 * progress.unpacked // progress.total} % unpacked"
     return said

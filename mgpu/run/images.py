@@ -21,10 +21,14 @@ CONTAINERD = "/run/containerd/containerd.sock", "/var/lib/containerd"
 
 
 def missing(commands: Iterable[Command]) -> list[str]:
-    """The images that are not on this host yet."""
+    """The images of these commands that are not on this host yet."""
+    return absent(list({command.container.image: None for command in commands if command.container}))
+
+
+def absent(names: Iterable[str]) -> list[str]:
+    """Those of these images that are not on this host. Raises HostError where Docker does not answer."""
     try:
-        images = {command.container.image: None for command in commands if command.container}
-        return [image for image in images if not daemon.has_image(image)]
+        return [name for name in names if not daemon.has_image(name)]
     except daemon.Unreachable as error:
         raise HostError(str(error)) from error
 
