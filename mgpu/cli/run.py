@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mgpu.cli import show, source
+from mgpu.cli import progress, show, source
 from mgpu.errors import NoRoom
 from mgpu.run import executor, follow, stopping
 
@@ -39,7 +39,7 @@ def main(options: argparse.Namespace) -> int:
     if options.dry_run:
         return _dry(spec, folder, options)
     spec = replace(spec, machine=None)
-    started = executor.start(spec, folder, options.ignore_foreign, options.wait, _waiting)
+    started = executor.start(spec, folder, options.ignore_foreign, options.wait, _waiting, progress.image)
     if options.detach:
         return _detached(started, options)
     _narrate(f"{spec.name} is run {started.id}{_gpus(started)}")

@@ -190,11 +190,11 @@ class Box:
         return int(told["ExitCode"])
 
 
-def client() -> APIClient:
-    """The SDK's client of this host's engine."""
+def client(patience: float = PATIENCE) -> APIClient:
+    """The SDK's client of this host's engine; `patience` in seconds of silence."""
     from docker import APIClient
 
-    return APIClient(base_url=daemon.address(), version="auto", timeout=PATIENCE)
+    return APIClient(base_url=daemon.address(), version="auto", timeout=patience)
 
 
 def away() -> tuple[type[Exception], ...]:

@@ -15,7 +15,7 @@ from mgpu.command.data import command_data
 from mgpu.command.text import script
 from mgpu.errors import HostError, NoRoom
 from mgpu.machine import leases, snapshot
-from mgpu.run import boxes, handover, preflight, runs, state
+from mgpu.run import handover, images, preflight, runs, state
 
 if TYPE_CHECKING:
     import socket
@@ -57,7 +57,7 @@ def start(
     ignore_foreign: bool = False,
     wait: bool = False,
     waiting: Callable[[NoRoom], None] | None = None,
-    fetch: Callable[[str], None] = boxes.pull,
+    fetch: Callable[[str], object] = images.pull,
 ) -> Started:
     """Start `spec`, whose own folder is `folder`, on this host. `fetch` pulls an image that is not there, before a GPU
     is taken.
@@ -74,7 +74,7 @@ def start(
             try:
                 compiled = compile_spec(spec, snapshot.read(folder), None, ignore_foreign)
                 secrets = preflight.check(compiled, os.environ)
-                missing = boxes.missing(compiled.commands)
+                missing = images.missing(compiled.commands)
                 if not missing:
                     return _taken(compiled, secrets, keeper)
                 for image in missing:

@@ -53,7 +53,7 @@ class Task:
 
     def moved(self) -> float:
         """When it was last seen to come nearer to being ready: its start, or a percentage in its log that moved."""
-        return max(self.started, self.watch.moved if self.watch else 0.0)
+        return max(self.started, self.watch.moved() if self.watch else 0.0)
 
     def is_so(self, wanted: str) -> bool:
         """Whether the task is `wanted`: started, ready or done."""
