@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import stat
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -325,3 +326,29 @@ def test_an_engine_that_stops_its_containers_ends_the_run_and_frees_its_gpus(tmp
         assert engine.docker("ps", "--all", "--quiet").stdout == ""
     finally:
         engine.stop()
+
+
+def test_what_was_made_and_never_started_goes_with_the_lease_of_its_gpu_and_not_before(
+    host: Host, engine: Engine
+) -> None:
+    """Its start may be under way in the engine: whoever gets the lease makes sure that it comes to nothing."""
+    marks = ["--label", "mgpu.run=dead-1", "--label", f"mgpu.gpus={uuid(7)}"]
+    engine.docker("create", "--name", "halfway", *marks, BUSYBOX, "sleep", "60", check=True)
+    assert host.mgpu("run", host.task("true", gpus={"ids": ["0"]})).returncode == 0
+    assert "halfway" in engine.docker("ps", "--all", "--format", "{{.Names}}").stdout
+    assert host.mgpu("run", host.task("true", gpus={"ids": ["7"]})).returncode == 0
+    assert "halfway" not in engine.docker("ps", "--all", "--format", "{{.Names}}").stdout
+
+
+def test_a_pasted_line_claims_its_gpus(host: Host, engine: Engine) -> None:
+    """What `render` prints bears the label, so a container that a person started holds its GPUs like any other."""
+    printed = host.mgpu("render", boxed(host, "sleep 60", gpus=3)).stdout
+    docker = [line for line in printed.splitlines() if not line.startswith("#")]
+    script = host.folder / "pasted.sh"
+    script.write_text("\n".join(docker).replace("docker run", "docker run --detach", 1))
+    subprocess.run([*engine.inside, "bash", script], env=host.env, check=True, capture_output=True)
+    assert host.free() == 5
+    refused = host.mgpu("run", host.task("true", "other", gpus=6))
+    assert (refused.returncode, "the container mgpu-job" in refused.stderr) == (75, True), refused.stderr
+    engine.docker("rm", "--force", "mgpu-job", check=True)
+    assert host.free() == 8
