@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import stat
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +16,8 @@ from tests.end_to_end.host import Host, eventually, kill, lives
 from tests.fakes.docker import BUSYBOX, VLLM, Engine, lacking
 from tests.fakes.nvml import uuid
 from tests.require import require
+from tests.run.users import ADA, Ground
+from tests.run.users import lacking as nobody_else
 
 PAGE = "mkdir -p /tmp/w; echo yes > /tmp/w/index.html; exec httpd -f -p $PORT -h /tmp/w"
 
@@ -65,8 +66,8 @@ def test_run_exits_with_the_container_s_own_code(host: Host, script: str, code: 
 
 
 def test_output_goes_through_byte_for_byte(host: Host) -> None:
-    done = host.mgpu("run", boxed(host, "printf 'a\\033[1mb\\n\\n'; echo err >&2; printf '  no end'"))
-    assert done.stdout == "a\033[1mb\n\nerr\n  no end"
+    assert host.mgpu("run", boxed(host, "printf 'a\\033[1mb\\n\\n  no end'")).stdout == "a\033[1mb\n\n  no end"
+    assert host.mgpu("run", boxed(host, "printf 'to stderr' >&2")).stdout == "to stderr"
 
 
 def test_a_container_gets_exactly_its_gpus_and_is_what_was_rendered(host: Host, engine: Engine) -> None:
@@ -187,23 +188,29 @@ port: 18510
     assert host.free() == 8
 
 
-def test_what_a_script_writes_is_the_user_s(host: Host, engine: Engine) -> None:
-    engine.image(
-        "trainer:1",
-        files={"/usr/bin/torchrun": '#!/bin/sh\nid -u; echo "$HOME" "$HF_HOME"; touch made; touch $HF_HOME/cached\n'},
-    )
-    (host.folder / "train.py").touch()
-    os.chown(host.folder, 23011, 23011)
-    spec = host.spec("kind: training\nengine: torchrun\nscript: train.py\nimage: trainer:1\ngpus: 2\n")
-    cache = host.folder / ".cache" / "huggingface"
-    user = ["setpriv", "--reuid=23011", "--regid=23011", "--clear-groups"]
-    del user  # the engine's socket is root's: the plan is made for root here, and its user is who runs it
-    done = host.mgpu("run", spec)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout == "0\n/tmp /cache/huggingface\n"
-    assert (host.folder / "made").stat().st_uid == os.getuid()
-    assert (cache / "cached").stat().st_uid == os.getuid()
-    assert stat.S_ISDIR(cache.stat().st_mode)
+def test_what_a_script_writes_is_the_user_s(engine: Engine) -> None:
+    """torchrun's container runs as whoever runs mgpu: nothing in the spec's folder or the model cache becomes root's."""
+    require("users", not nobody_else(), nobody_else())
+    script = '#!/bin/sh\nid -u; echo "$HOME" "$HF_HOME"; touch made "$HF_HOME/cached" /tmp/own\n'
+    engine.image("trainer:1", files={"/usr/bin/torchrun": script})
+    ground = Ground()
+    before = engine.socket.stat().st_mode
+    try:
+        engine.socket.chmod(0o666)
+        for folder in (engine.folder, *engine.folder.parents[:3]):
+            folder.chmod(folder.stat().st_mode | 0o011)
+        home = ground.ada.folder
+        spec = ground.ada.spec("kind: training\nengine: torchrun\nscript: train.py\nimage: trainer:1\ngpus: 1\n")
+        (home / "train.py").touch()
+        place = {"DOCKER_HOST": f"unix://{engine.socket}", "PATH": engine.env["PATH"]}
+        done = ground.ada.mgpu("run", spec, **place)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout == f"{ADA}\n/tmp /cache/huggingface\n"
+        assert {(home / path).stat().st_uid for path in ("made", ".cache/huggingface/cached")} == {ADA}
+        assert (home / ".cache/huggingface").stat().st_uid == ADA
+    finally:
+        engine.socket.chmod(before)
+        ground.close()
 
 
 def test_the_runner_killed_changes_nothing(host: Host, engine: Engine) -> None:
@@ -328,9 +335,7 @@ def test_an_engine_that_stops_its_containers_ends_the_run_and_frees_its_gpus(tmp
         engine.stop()
 
 
-def test_what_was_made_and_never_started_goes_with_the_lease_of_its_gpu_and_not_before(
-    host: Host, engine: Engine
-) -> None:
+def test_what_was_made_and_never_started_goes_with_its_own_gpu_s_lease(host: Host, engine: Engine) -> None:
     """Its start may be under way in the engine: whoever gets the lease makes sure that it comes to nothing."""
     marks = ["--label", "mgpu.run=dead-1", "--label", f"mgpu.gpus={uuid(7)}"]
     engine.docker("create", "--name", "halfway", *marks, BUSYBOX, "sleep", "60", check=True)
