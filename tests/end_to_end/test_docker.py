@@ -189,7 +189,7 @@ port: 18510
 
 
 def test_what_a_script_writes_is_the_user_s(engine: Engine) -> None:
-    """torchrun's container runs as whoever runs mgpu: nothing in the spec's folder or the model cache becomes root's."""
+    """torchrun's container runs as whoever runs mgpu: nothing in the spec's folder or the cache becomes root's."""
     require("users", not nobody_else(), nobody_else())
     script = '#!/bin/sh\nid -u; echo "$HOME" "$HF_HOME"; touch made "$HF_HOME/cached" /tmp/own\n'
     engine.image("trainer:1", files={"/usr/bin/torchrun": script})
