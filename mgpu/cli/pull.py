@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -82,5 +83,6 @@ def _image(name: str) -> dict[str, Any]:
 def _model(model: models.Model) -> dict[str, Any]:
     if model.instead:
         return {"state": "left", "why": model.instead}
+    print(f"mgpu: asking the hub for {model.hub.repository}", file=sys.stderr, flush=True)
     fetched = models.fetch(model, lambda: progress.shown(model.hub.repository, "files", ends=False))
     return {"state": "pulled" if fetched.bytes else "there", "commit": fetched.commit, "bytes": fetched.bytes}

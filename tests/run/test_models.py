@@ -17,6 +17,7 @@ from tests.end_to_end.host import Host, eventually
 from tests.fakes.hub import Hub, Repository
 
 NAME = "org/model"
+ASKS = "mgpu: asking the hub for org/model\n"
 VLLM = f"kind: inference\nengine: vllm\nmodel: {NAME}\nruntime: process\n"
 LLAMA = "kind: inference\nengine: llamacpp\nmodel: {}\nruntime: process\n"
 WEIGHTS = os.urandom(300_000)
@@ -77,12 +78,12 @@ def test_what_vllm_reads_is_fetched_once(host: Host, hub: Hub) -> None:
     assert snapshot(host) == {name: FILES[name] for name in read}
     assert hub.sent() == ["model.safetensors"]
     again = pulled(host, VLLM)
-    assert (again.stdout, again.stderr) == ("org/model: there already\n", "")
+    assert (again.stdout, again.stderr) == ("org/model: there already\n", ASKS)
     assert hub.sent() == ["model.safetensors"]
 
 
 def test_in_a_log_it_says_when_it_starts(host: Host) -> None:
-    assert pulled(host, VLLM).stderr == "mgpu: pulling org/model\n"
+    assert pulled(host, VLLM).stderr == ASKS + "mgpu: pulling org/model\n"
 
 
 def test_the_cache_is_the_one_that_the_process_uses(host: Host) -> None:
@@ -93,6 +94,19 @@ def test_the_cache_is_the_one_that_the_process_uses(host: Host) -> None:
     llama = LLAMA.format(NAME)
     assert pulled(host, llama, LLAMA_CACHE=str(host.folder / "llama")).returncode == 0
     assert list(snapshot(host, cache="llama")) == ["model.gguf"]
+
+
+def test_the_cache_is_the_one_that_the_container_mounts(host: Host) -> None:
+    boxed = VLLM.replace("runtime: process", "image: org/image:1")
+    done = pulled(host, boxed, HF_HOME=str(host.folder / "elsewhere"))
+    assert (done.returncode, done.stdout) == (125, "org/model: pulled 300.0 kB\n"), done.stderr
+    assert "there is no Docker engine here" in done.stderr
+    assert "config.json" in snapshot(host)
+    mounted = boxed + "env: {HF_HOME: /data/hf}\nvolumes: ['./big:/data']\n"
+    assert "org/model: pulled" in pulled(host, mounted).stdout
+    assert "config.json" in snapshot(host, cache="big/hf/hub")
+    lost = pulled(host, boxed + "env: {HF_HOME: /lost}\n")
+    assert "not pulled: its container keeps it in /lost/hub, which is on no volume" in lost.stdout
 
 
 def test_json_says_what_was_done(host: Host, hub: Hub) -> None:
