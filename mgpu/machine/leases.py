@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import NamedTuple
 
 from mgpu.errors import HostError, NoRoom
@@ -112,18 +112,25 @@ def _try(gpus: list[str], ports: list[int], shares: Mapping[str, Share], lease: 
     """Lock what is wanted, into `lease`; who has what cannot be had."""
     where = folder() if gpus or ports else ""
     wanted = {**{_file("gpu", gpu): shares.get(gpu) for gpu in gpus}, **{_file("port", str(p)): None for p in ports}}
-    look = Look()
+    mine: dict[str, int] = {}
     clashes: dict[str, str] = {}
     for file, share in wanted.items():
-        who = _one(locks.reach(os.path.join(where, file)), share, look, lease)
+        handle = locks.reach(os.path.join(where, file))
+        who = _one(handle, share, lease)
         if who:
-            clashes[file.removesuffix(ENDING)] = who
+            clashes[file] = who
+        else:
+            mine[file] = handle
+    look = Look()  # only now: what was looked at before all is locked may have changed until it was
+    clashes |= {file: who for file, handle in mine.items() if (who := _left(handle, look))}
     if not clashes:
-        clashes = {f"gpu-{gpu}": who for gpu, who in look.boxes(gpus, holding=True).items()}
-    return clashes
+        clashes = {_file("gpu", gpu): who for gpu, who in look.boxes(gpus, holding=True).items()}
+    if not clashes:
+        _emptied(handle for file, handle in mine.items() if wanted[file] is None)
+    return {file.removesuffix(ENDING): who for file, who in clashes.items()}
 
 
-def _one(handle: int, share: Share | None, look: Look, lease: Lease) -> str | None:
+def _one(handle: int, share: Share | None, lease: Lease) -> str | None:
     """Lock one file's bytes, or say who has them."""
     start = (0 if locks.lock(handle) else None) if share is None else locks.lock_somewhere(handle, share.mib, share.of)
     if start is None:
@@ -132,10 +139,7 @@ def _one(handle: int, share: Share | None, look: Look, lease: Lease) -> str | No
         finally:
             os.close(handle)
     lease.starts[handle] = start
-    left = _left(handle, look)
-    if left is None and share is None:
-        _emptied(handle)
-    return left
+    return None
 
 
 def _file(kind: str, what: str) -> str:
@@ -155,12 +159,11 @@ def _left(handle: int, look: Look) -> str | None:
     return next((words for words in found if words), None)
 
 
-def _emptied(handle: int) -> None:
-    """Nobody else holds a byte, and nothing is left of those who did: no old note is worth keeping."""
-    try:
-        os.ftruncate(handle, 0)
-    except OSError:
-        return
+def _emptied(handles: Iterable[int]) -> None:
+    """Nobody else holds a byte of these, and nothing is left of those who did: no old note is worth keeping."""
+    for handle in handles:
+        with suppress(OSError):
+            os.ftruncate(handle, 0)
 
 
 def holders(gpus: Iterable[str]) -> dict[str, str]:
