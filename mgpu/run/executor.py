@@ -7,7 +7,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mgpu import Compiled, compile_spec
@@ -96,7 +97,7 @@ def _hatched(spec: Spec) -> Keeper:
     """Start a keeper for the run that may come about."""
     identity = runs.identity(spec.name)
     ours, its = handover.pair()
-    with its:
+    with its, _blocked():
         process = subprocess.Popen(
             [sys.executable, "-I", "-S", os.path.join(os.path.dirname(__file__), "keeper.py"), runs.folder(identity)],
             stdin=its.fileno(),
@@ -110,6 +111,16 @@ def _hatched(spec: Spec) -> Keeper:
     hello = {"env": dict(os.environ), "path": os.pathsep.join(filter(None, sys.path)), "boxed": boxed}
     _sent(keeper, hello)
     return keeper
+
+
+@contextmanager
+def _blocked() -> Iterator[None]:
+    """A process that is begun inside hears no request to stop until it says that it listens: none is lost."""
+    unblocked = signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, unblocked)
 
 
 def _sent(keeper: Keeper, data: dict[str, Any], fds: tuple[int, ...] = ()) -> None:
