@@ -135,7 +135,11 @@ class Keeper:
 
     def start_anew(self, task: Task) -> None:
         """Start what stands for a container once more; what the task was asked meanwhile it is asked now."""
-        self.spawn(task)
+        try:
+            self.spawn(task)
+        except OSError:
+            task.again = None  # counts as one more death, after which it is tried once more
+            return
         self.note("resumed", task, pid=task.pid)
         if task.killed:
             self.send(task, signal.SIGKILL)
@@ -157,6 +161,8 @@ class Keeper:
                 break
             if not pid:
                 break
+            if self.warm and self.warm.pid == pid:
+                self.warm = None
             task = next((task for task in self.tasks.values() if task.pid == pid), None)
             if task:
                 task.code = os.waitstatus_to_exitcode(status)
@@ -313,7 +319,8 @@ def main(folder: str) -> None:
     run = state.read(os.path.join(folder, "run.json")) if orders else None
     if orders is None or run is None:
         return
-    settle_in(folder, end)
+    end.close()
+    state.settle_in(folder)
     given, (lock, *leases) = orders
     keeper.take_over(run, given["secrets"], leases)
     try:
@@ -326,15 +333,6 @@ def main(folder: str) -> None:
     first = keeper.first
     state.note(folder, "over", code=code, by=first.name if first else None)
     os.close(lock)
-
-
-def settle_in(folder: str, end: socket.socket) -> None:
-    """Let go of the terminal: from now on this process speaks to a log in the run's folder."""
-    end.close()
-    log = os.open(os.path.join(folder, "keeper.log"), os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    nothing = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
-    for here, there in ((nothing, 0), (log, 1), (log, 2)):
-        os.dup2(here, there)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 import time
+from contextlib import suppress
 from fnmatch import fnmatchcase
 
 from mgpu.machine import processes
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 MOST_DEATHS = 10
 """So often in a row may the process that stands for a container be killed, and be started anew."""
+LONG = 60.0
+"""Seconds after which a death of that process is no longer in a row with the one before."""
 
 
 class Task:
@@ -45,6 +48,7 @@ class Task:
         self.watch: Watch | None = None
         self.boxed: bool = command["container"] is not None
         self.deaths = 0
+        self.boxed_at = 0.0
         self.again: float | None = None
 
     @property
@@ -78,16 +82,22 @@ class Task:
         self.started = time.monotonic()
 
     def box(self, standin: Standin, secrets: Mapping[str, str], leases: list[int]) -> None:
-        """Have `standin` stand for the container, for the first time or anew. Raises OSError where it is gone."""
+        """Have `standin` stand for the container, for the first time or anew."""
         self.pid = standin.pid
         self.started = self.started or time.monotonic()
         self.code, self.again = None, None
-        standin.begin(self.name, secrets, leases)
+        self.boxed_at = time.monotonic()
+        with suppress(OSError):  # it is dead already, and that is seen when it is reaped
+            standin.begin(self.name, secrets, leases)
 
     def died(self) -> bool:
         """Whether the process of a container was killed, which says nothing of the container; then when it is started
         anew is settled."""
-        if not self.boxed or self.code is None or self.code >= 0 or self.deaths >= MOST_DEATHS:
+        if not self.boxed or self.code is None or self.code >= 0:
+            return False
+        if self.again is None and time.monotonic() > self.boxed_at + LONG:
+            self.deaths = 0
+        if self.again is None and self.deaths >= MOST_DEATHS:
             return False
         if self.again is None:
             self.again = time.monotonic() + 0.05 * 2**self.deaths
@@ -96,14 +106,17 @@ class Task:
 
 
 class Standin:
-    """What stands for a container, once it is told for which. It answers no signal before it can hand it on."""
+    """What stands for a container, once it is told for which. It answers no signal before it can hand it on.
+
+    It has none of this process's stderr: until the run is there that is the caller's, who may wait for its end.
+    """
 
     def __init__(self, env: Mapping[str, str], folder: str) -> None:
         argv = [sys.executable, "-m", "mgpu.run.container", folder]
         self.end, its = handover.pair()
         os.chdir("/")
         with its:
-            self.pid = spawned(sys.executable, argv, env, its.fileno(), 2, blocked=FORWARDED)
+            self.pid = spawned(sys.executable, argv, env, its.fileno(), 1, blocked=FORWARDED)
 
     def begin(self, task: str, secrets: Mapping[str, str], leases: list[int]) -> None:
         """Tell it the task, and give it the leases to hold."""
