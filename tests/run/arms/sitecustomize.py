@@ -100,8 +100,9 @@ def arm(words: list[str]) -> None:
     point = json.loads(os.environ.get("MGPU_ARM") or "{}")
     mine = role(words)
     if point and point["role"] == mine:
-        sys.setprofile(Arm(point))
-        threading.setprofile(Arm(point))
+        waiting = Arm(point)
+        threading.setprofile(waiting)
+        sys.setprofile(waiting)
     elif point and point["role"] == "keeper" and mine == "runner":
         wrap()
 
