@@ -139,8 +139,7 @@ class Keeper:
                 break
             if not pid:
                 break
-            if self.warm and self.warm.pid == pid:
-                self.warm = None
+            self.starter.reaped(pid)
             task = next((task for task in self.tasks.values() if task.pid == pid), None)
             if task:
                 task.code = os.waitstatus_to_exitcode(status)

@@ -57,6 +57,11 @@ class Starter:
             env = environment(self.run, task.command, self.caller, secrets)
             task.pid = process(task.command, env, state.log(self.folder, task.name))
 
+    def reaped(self, pid: int) -> None:
+        """A child is gone: it may be the stand-in that waits."""
+        if self.warm and self.warm.pid == pid:
+            self.warm = None
+
     def standin(self) -> Standin:
         """A new process to stand for a container. Raises OSError."""
         marks = {processes.RUN: self.run, "PYTHONPATH": self.path}
