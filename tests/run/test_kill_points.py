@@ -29,7 +29,7 @@ RUNNER: dict[str, Point] = {
 KEEPER: dict[str, Point] = {
     "before it takes over": {"file": "run/state.py", "name": "settle_in", "event": "call"},
     "before the first task": {"file": "run/keeper.py", "name": "start", "event": "call"},
-    "after the first task": {"file": "run/keeper.py", "name": "spawn", "event": "return"},
+    "after the first task": {"file": "run/starting.py", "name": "start", "event": "return"},
     "while writing an event": {"file": "run/state.py", "name": "note", "event": "c_call:write"},
     "before ready": {"file": "run/keeper.py", "name": "become_ready", "event": "call"},
     "after ready": {"file": "run/keeper.py", "name": "become_ready", "event": "return"},
