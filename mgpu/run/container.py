@@ -251,6 +251,7 @@ def main(folder: str) -> int:
         orders = handover.receive(end)
     if orders is None:
         return 0
+    state.speak(folder)  # a caller who reads until nobody writes any more would wait for the run
     numbers: SimpleQueue[int] = SimpleQueue()
     for number in SIGNALS:
         signal.signal(number, lambda number, _: numbers.put(number))

@@ -332,10 +332,9 @@ def main(folder: str) -> int:
 def settle_in(folder: str, end: socket.socket) -> None:
     """Let go of the terminal: from now on this process speaks to a log in the run's folder."""
     end.close()
-    log = os.open(os.path.join(folder, "keeper.log"), os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
     nothing = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
-    for here, there in ((nothing, 0), (log, 1), (log, 2)):
-        os.dup2(here, there)
+    os.dup2(nothing, 0)
+    state.speak(folder)
 
 
 if __name__ == "__main__":
