@@ -6,6 +6,8 @@ import os
 
 import pytest
 
+from mgpu.machine.occupants import on_host
+
 
 def require(thing: str, there: bool, reason: str) -> None:
     """Skip the test unless `there`. MGPU_REQUIRE is a list of things with commas between, or ``all``: those must be."""
@@ -15,3 +17,8 @@ def require(thing: str, there: bool, reason: str) -> None:
     if thing in required or "all" in required:
         pytest.fail(f"MGPU_REQUIRE asks for {thing}: {reason}", pytrace=False)
     pytest.skip(f"{thing}: {reason}")
+
+
+def host_pids() -> None:
+    """Skip the test where its own process ids are not the host's, as those are that NVML tells."""
+    require("host-pids", on_host(), "this is a container with process ids of its own")

@@ -13,6 +13,7 @@ from tests.bench.sizes import PACKAGE, ROOT, functions, modules
 LONGEST_MODULE = 300
 LONGEST_FUNCTION = 60
 SLOW = {"docker", "pynvml", "psutil", "rich", "platformdirs", "requests", "jinja2", "ruamel", "pydantic", "asyncio"}
+SLOW |= {"huggingface_hub"}
 VAGUE = {"utils", "util", "helpers", "helper", "manager", "base", "core", "common", "misc"}
 SHELLS = {"os.system", "os.popen", "subprocess.getoutput", "subprocess.getstatusoutput"}
 

@@ -46,7 +46,10 @@ def test_a_command_exists(line: str) -> None:
     if program == "make":
         assert words[0] in TARGETS
     elif program == "pip":
-        assert words == ["install", "."]
+        assert words[0] == "install"
+        extra = re.fullmatch(r"\.(\[(\w+)\])?", words[1])
+        assert extra
+        assert extra[2] is None or f"\n{extra[2]} = [" in (ROOT / "pyproject.toml").read_text()
     else:
         assert program == "mgpu"
         options = parsed(words[0], words[1:])

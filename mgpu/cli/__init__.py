@@ -12,6 +12,7 @@ from mgpu.errors import MgpuError, UsageError
 VERBS = {
     "validate": "check specs, and say what is wrong with line and column",
     "render": "print the commands that a spec means, for a machine at hand or given",
+    "pull": "fetch the images and models of a spec ahead of time; no GPU is taken",
     "run": "run a spec on this host",
     "ps": "list the runs of this host",
     "logs": "print what a run has written",

@@ -114,7 +114,7 @@ def _state(gpu: Gpu, machine: Machine) -> tuple[str, str]:
     if why is None:
         return "free", GREEN
     others = len([process for process in gpu.processes if process.run is None]) - 1
-    more = f" and {others} more" if " in use by " in f" {why}" and others > 0 else ""
+    more = f" and {others} more" if why.startswith("is in use by ") and others > 0 else ""
     return why.removeprefix("is ") + more, RED if gpu.fault else YELLOW
 
 

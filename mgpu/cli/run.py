@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mgpu.cli import show, source
+from mgpu.cli import progress, show, source
 from mgpu.errors import NoRoom
 from mgpu.run import executor, follow, stopping
 
@@ -39,7 +39,7 @@ def main(options: argparse.Namespace) -> int:
     if options.dry_run:
         return _dry(spec, folder, options)
     spec = replace(spec, machine=None)
-    started = executor.start(spec, folder, options.ignore_foreign, options.wait, _waiting)
+    started = executor.start(spec, folder, options.ignore_foreign, options.wait, _waiting, progress.image)
     if options.detach:
         return _detached(started, options)
     _narrate(f"{spec.name} is run {started.id}{_gpus(started)}")
@@ -128,6 +128,10 @@ def _tell(event: dict[str, Any], places: dict[str, str], many: bool) -> None:
         _narrate(f"{task} is ready{places[task]} after {event['after']:.1f} s")
     elif what == "ready" and many:
         _narrate(f"{task} has started")
+    elif what == "refused":
+        _narrate(f"{task}: {event['why']}" + (f"\n  hint: {event['hint']}" if event.get("hint") else ""))
+    elif what == "memory":
+        _narrate(f"{task}: {event['why']}")
     elif what == "failed":
         _narrate(f"{task} failed with {event['code']}" + (f": {event['why']}" if "why" in event else ""))
     elif what in ("late", "timeout"):

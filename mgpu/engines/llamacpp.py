@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from mgpu.values.command import Probe
-from mgpu.values.engine import Complaint, Engine, Spelling, url
+from mgpu.values.engine import HUB_CACHE, Complaint, Engine, Hub, Spelling, url
 from mgpu.values.plan import Task
 from mgpu.values.spec import Job
 
@@ -33,6 +34,72 @@ def variables(task: Task) -> Mapping[str, Any]:
         "file": model if model.endswith(".gguf") else None,
         "repository": None if model.endswith(".gguf") else model,
     }
+
+
+CACHE_SINCE = 9000
+"""Of the builds before this one not all keep models where the hub's own tools do (ggml-org/llama.cpp#21009)."""
+BESIDE = ("mmproj", "imatrix", "mtp-", "eagle3-", "dflash-", "dspark-")
+"""What GGUF files are called that are no models (common/download.cpp)."""
+USUAL = ("Q4_K_M", "Q8_0")
+PART = re.compile(r"(.+)-(\d{5})-of-(\d{5})\.gguf", re.IGNORECASE)
+
+
+def hub(task: Task) -> Hub | None:
+    """The file of a repository that llama-server takes, all its parts, and the projector of a model that sees."""
+    model, args = task.job.model or "", task.job.args
+    if model.endswith(".gguf") or "://" in model:
+        return None
+    repository, _, tag = model.partition(":")
+    build = re.fullmatch(r"b?(\d+)", task.version or "")
+    old = build is not None and int(build[1]) < CACHE_SINCE
+    instead = f"llama-server {task.version} keeps models in a folder of its own, and fetches it at its start"
+    name = str(args.get("hf-file", ""))
+    sees = args.get("mmproj-auto", True) is not False and args.get("no-mmproj") is not True
+
+    def choose(files: Sequence[str], _: Callable[[str], bytes]) -> list[str]:
+        return chosen(files, tag, name, sees)
+
+    return Hub(repository, choose, None, (("LLAMA_CACHE", ""), *HUB_CACHE), instead if old else None)
+
+
+def chosen(files: Sequence[str], tag: str = "", name: str = "", sees: bool = True) -> list[str]:
+    """Of a repository's files those that llama-server reads, as get_hf_plan in common/download.cpp chooses them."""
+    if "preset.ini" in files:
+        return ["preset.ini"]
+    first = next((file for file in files if file.lower() == name.lower()), None) if name else _model(files, tag)
+    if first is None:
+        return []
+    part = PART.fullmatch(first)
+    same = [other for other in files if part and (found := PART.fullmatch(other)) and found[1] == part[1]]
+    projector = _projector(files, first) if sees else None
+    return (same or [first]) + ([projector] if projector else [])
+
+
+def _model(files: Sequence[str], tag: str) -> str | None:
+    """The first file of the quantization, else of a usual one, else, where none was named, the first that there is."""
+    models = [file for file in files if file.endswith(".gguf") and not any(b in file.split("/")[-1] for b in BESIDE)]
+    models = [file for file in models if not (part := PART.fullmatch(file)) or int(part[2]) == 1]
+    for wanted in [tag] if tag else USUAL:
+        for file in models:
+            if re.search(re.escape(wanted) + "[.-]", file, re.IGNORECASE):
+                return file
+    return None if tag else next(iter(models), None)
+
+
+def _projector(files: Sequence[str], model: str) -> str | None:
+    """The projector in the nearest folder above the model, of the closest number of bits."""
+    here = model.split("/")[:-1]
+    near = [file for file in files if file.endswith(".gguf") and "mmproj" in file]
+    near = [file for file in near if here[: file.count("/")] == file.split("/")[:-1]]
+    return min(near, key=lambda file: (-file.count("/"), abs(_bits(file) - _bits(model))), default=None)
+
+
+def _bits(file: str) -> int:
+    """The first number in the quantization that a file's name ends with."""
+    name = part[1] if (part := PART.fullmatch(file)) else file.removesuffix(".gguf")
+    quantization = re.search(r"[-.]([A-Z0-9_]+)$", name, re.IGNORECASE)
+    bits = re.search(r"\d+", quantization[1]) if quantization else None
+    return int(bits[0]) if bits else 0
 
 
 ENGINE = Engine(
@@ -62,4 +129,5 @@ ENGINE = Engine(
     check=check,
     probe=probe,
     variables=variables,
+    hub=hub,
 )

@@ -7,12 +7,14 @@ loading, say `args: {quantization: fp8}`.
 
 from __future__ import annotations
 
+import fnmatch
+import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 from mgpu.values.command import Probe
-from mgpu.values.engine import Complaint, Engine, Spelling, url
+from mgpu.values.engine import Complaint, Engine, Hub, Spelling, url
 from mgpu.values.plan import Task
 from mgpu.values.spec import Job
 
@@ -53,6 +55,47 @@ def probe(task: Task) -> Probe:
     return Probe("http", url(task, "/v1/models"), f'"{name}"', key, within=1800.0)
 
 
+TEXTS = (".json", ".jinja", ".model", ".py", ".tiktoken", ".txt")
+"""What configurations, tokenizers, chat templates and code of a model are written in."""
+FORMATS = {
+    "dummy": (),
+    "safetensors": ("*.safetensors",),
+    "fastsafetensors": ("*.safetensors",),
+    "instanttensor": ("*.safetensors",),
+    "mistral": ("consolidated*.safetensors",),
+    "npcache": ("*.bin",),
+    "pt": ("*.pt",),
+}
+"""The weights that a load-format reads; every other takes the first of ANY that there is."""
+ANY = ("consolidated*.safetensors", "*.safetensors", "*.bin", "*.pt")
+INDEX = "model.safetensors.index.json"
+
+
+def hub(task: Task) -> Hub | None:
+    """The configuration and the weights of a repository, as default_loader.py and weight_utils.py choose them."""
+    model = task.job.model or ""
+    if model.startswith(("/", ".", "~")) or "://" in model:
+        return None
+    args, form = task.job.args, str(task.job.args.get("load-format", "auto"))
+    instead = "vLLM is told to keep it in download-dir, and fetches it at its start" if "download-dir" in args else None
+    revision = str(args["revision"]) if "revision" in args else None
+    return Hub(model, lambda files, content: chosen(files, content, form), revision, instead=instead)
+
+
+def chosen(files: Sequence[str], content: Callable[[str], bytes], load_format: str = "auto") -> list[str]:
+    """Of a repository's files those that vLLM reads: of the weights one format only, and where an index lists the parts
+    just those (a repository may hold its weights twice)."""
+    files = [file for file in files if not file.startswith("original/")]
+    top = [file for file in files if "/" not in file]
+    patterns = FORMATS.get(load_format.lower(), ANY)
+    pattern = next((pattern for pattern in patterns if fnmatch.filter(top, pattern)), None)
+    if pattern == "*.safetensors" and INDEX in files:
+        weights = set(json.loads(content(INDEX))["weight_map"].values())
+    else:
+        weights = set(fnmatch.filter(files, pattern)) if pattern else set()
+    return [file for file in files if file.endswith(TEXTS) or file in weights]
+
+
 ENGINE = Engine(
     name="vllm",
     kinds=("inference",),
@@ -83,4 +126,5 @@ ENGINE = Engine(
     check=check,
     probe=probe,
     variables=variables,
+    hub=hub,
 )

@@ -50,8 +50,8 @@ class Look:
         for box in self._boxes:
             mine = wanted.intersection(box.gpus)
             ours = daemon.RUN in box.labels
-            stays = box.lives or (ours and holding and box.state == "created" and not daemon.remove(box.id))
-            if mine and stays:
+            unstarted = ours and holding and box.state == "created"
+            if mine and (box.lives or (unstarted and not daemon.remove(box.id))):
                 whose = f" of run {box.labels[daemon.RUN]}" if ours else ""
                 found |= dict.fromkeys(mine, f"the container {box.name}{whose}")
         return found

@@ -57,7 +57,7 @@ def _docker(docker: Docker) -> dict[str, Any]:
 
 def _gpu(gpu: Gpu) -> dict[str, Any]:
     names = ("index", "name", "product", "uuid", "bus_id", "memory", "free", "compute_capability", "mig", "numa")
-    more = ("pcie_generation", "pcie_width", "utilization", "temperature", "power", "fault", "holder")
+    more = ("pcie_generation", "pcie_width", "utilization", "temperature", "power", "fault", "holder", "unexplained")
     known = _known(gpu, *names, *more)
     if gpu.compute_capability:
         known["compute_capability"] = "{}.{}".format(*gpu.compute_capability)
@@ -97,7 +97,7 @@ def _item(item: dict[str, Any]) -> list[str]:
 
 def _size(key: str, value: Any) -> Any:
     """Bytes with a unit where that is exact."""
-    if key not in ("memory", "free") or value % 2**20 or not value:
+    if key not in ("memory", "free", "unexplained") or value % 2**20 or not value:
         return value
     return f"{value // 2**30}GiB" if value % 2**30 == 0 else f"{value // 2**20}MiB"
 

@@ -134,6 +134,7 @@ def _gpu() -> Record:
             "mig": Key(Flag(), "whether it is split by MIG"),
             "fault": Key(TEXT, "why it cannot be used"),
             "processes": Key(Array(Record(_process, process)), "what computes on it"),
+            "unexplained": Key(BYTES, "in use by nothing that is seen; left out: process ids are the host's"),
             "holder": Key(TEXT, "who has leased it"),
             "utilization": Key(Integer(0, 100), "percent"),
             "temperature": Key(Integer(-100, 300), "degrees Celsius"),

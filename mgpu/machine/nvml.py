@@ -113,6 +113,7 @@ def _gpu(index: int, handle: Any, memory: int, free: int) -> Gpu:
     used = ask("nvmlDeviceGetUtilizationRates", handle)
     mig = ask("nvmlDeviceGetMigMode", handle)
     power = ask("nvmlDeviceGetPowerUsage", handle)
+    processes = occupants.of(handle)
     return Gpu(
         index,
         name,
@@ -125,7 +126,8 @@ def _gpu(index: int, handle: Any, memory: int, free: int) -> Gpu:
         numa=_numa(handle),
         mig=bool(mig[0]) if mig else None,
         fault=_worn(handle),
-        processes=occupants.of(handle),
+        processes=processes,
+        unexplained=occupants.unexplained(memory - free, processes),
         utilization=used.gpu if used else None,
         temperature=ask("nvmlDeviceGetTemperatureV", handle, 0) or ask("nvmlDeviceGetTemperature", handle, 0),
         power=power / 1000 if power is not None else None,

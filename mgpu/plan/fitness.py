@@ -8,6 +8,8 @@ from mgpu.values.machine import Gpu, Machine
 from mgpu.values.spec import Gpus
 
 GIB = 2**30
+HIDDEN = 512 * 2**20
+"""Unexplained bytes up to which a GPU is free: what the driver itself and a display may take."""
 
 
 def unusable(gpu: Gpu, machine: Machine, ignore_foreign: bool = False) -> str | None:
@@ -23,11 +25,18 @@ def unusable(gpu: Gpu, machine: Machine, ignore_foreign: bool = False) -> str | 
     ours = next((process for process in gpu.processes if process.run is not None), None)
     if ours:
         return f"is in use by run {ours.run}" + (f" (pid {ours.pid})" if ours.pid else "")
-    foreign = [process for process in gpu.processes if process.run is None]
-    if foreign and not ignore_foreign:
-        first = foreign[0]
-        return f"is in use by {first.name or 'a process'}" + (f" (pid {first.pid})" if first.pid else "")
-    return None
+    return None if ignore_foreign else foreign(gpu)
+
+
+def foreign(gpu: Gpu) -> str | None:
+    """What of no run uses this GPU, or None: a process; inside a container, where those may be hidden, also memory."""
+    others = [process for process in gpu.processes if process.run is None]
+    seen = next((process for process in others if process.pid or gpu.unexplained is None), None)
+    if seen:
+        return f"is in use by {seen.name or 'a process'}" + (f" (pid {seen.pid})" if seen.pid else "")
+    if gpu.unexplained and gpu.unexplained > HIDDEN:
+        return f"has {gpu.unexplained / GIB:.1f} GiB in use by something outside this container"
+    return "is in use by a process outside this container" if others else None
 
 
 def unfit(gpu: Gpu, wanted: Gpus) -> str | None:

@@ -32,9 +32,9 @@ def refusal(wishes: list[Wish], machine: Machine, ignore_foreign: bool, ever: bo
     else:
         parts = ", ".join(f"{wish.task} {wish.count}" for wish in asking)
         message = f"these need GPUs at the same time: {parts}; {total - len(busy)} of {total} are free"
-    foreign = not ignore_foreign and any(process.run is None for gpu in machine.gpus for process in gpu.processes)
+    foreign = not ignore_foreign and any(not unusable(gpu, machine, ignore_foreign=True) for gpu, _ in busy)
     hint = "wait for them with --wait" if ever else "ask for fewer, or for a larger machine"
-    hint += "; use GPUs with foreign processes all the same with --ignore-foreign" if foreign else ""
+    hint += "; use GPUs that others use too with --ignore-foreign" if foreign else ""
     return NoRoom("\n  ".join([message, *lines]), hint, ever)
 
 

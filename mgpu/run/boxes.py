@@ -3,23 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Mapping
 
 from mgpu.errors import HostError
 from mgpu.machine import daemon
 from mgpu.run import refusals, runs
 from mgpu.values.command import Command, Container
 from mgpu.values.machine import Docker
-
-
-class Progress(NamedTuple):
-    """How far a pull is: bytes that have come, of those that are known of, and layers that are there, of all."""
-
-    done: int
-    total: int
-    layers_done: int
-    layers: int
 
 
 def check(command: Command, box: Container, docker: Docker | None) -> None:
@@ -104,75 +94,3 @@ def _folders(command: Command, box: Container) -> None:
                 raise HostError(
                     f"{command.task}: the folder {volume.source} cannot be made: {error.strerror}", "mend volumes:"
                 ) from error
-
-
-def missing(commands: Iterable[Command]) -> list[str]:
-    """The images that are not on this host yet."""
-    try:
-        images = {command.container.image: None for command in commands if command.container}
-        return [image for image in images if not daemon.has_image(image)]
-    except daemon.Unreachable as error:
-        raise HostError(str(error)) from error
-
-
-def pull(image: str, told: Callable[[Progress], None] = lambda progress: None) -> None:
-    """Pull an image; `told` hears how far it is. Raises HostError where the registry refuses or the disk is full."""
-    from mgpu.run.container import away, client
-
-    layers: dict[str, tuple[int, int, bool]] = {}
-    try:
-        api = client()
-        room = _room(api.info().get("DockerRootDir", ""))
-        for event in api.pull(image, stream=True, decode=True):
-            if "error" in event:
-                raise _refused(image, str(event["error"]))
-            if _counted(layers, event):
-                progress = Progress(*_sums(layers))
-                _fits(image, progress, room)
-                told(progress)
-    except away() as error:
-        raise _refused(image, str(getattr(error, "explanation", None) or error)) from error
-
-
-def _counted(layers: dict[str, tuple[int, int, bool]], event: dict[str, Any]) -> bool:
-    """Take an event of the engine into account; False where it is of no layer."""
-    layer, detail = event.get("id"), event.get("progressDetail")
-    status = event.get("status", "")
-    if not layer or detail is None:
-        return False
-    done, total, over = layers.get(layer, (0, 0, False))
-    if status == "Downloading":
-        done, total = int(detail.get("current") or done), int(detail.get("total") or total)
-    elif status in ("Download complete", "Pull complete", "Extracting", "Verifying Checksum"):
-        done = total
-    layers[layer] = (done, total, over or status in ("Pull complete", "Already exists"))
-    return True
-
-
-def _sums(layers: dict[str, tuple[int, int, bool]]) -> tuple[int, int, int, int]:
-    rows = layers.values()
-    return sum(r[0] for r in rows), sum(r[1] for r in rows), sum(r[2] for r in rows), len(rows)
-
-
-def _room(root: str) -> int | None:
-    """The bytes that are free where the engine keeps its images; None where this user cannot see that."""
-    try:
-        found = os.statvfs(root)
-    except OSError:
-        return None
-    return found.f_bavail * found.f_frsize
-
-
-def _fits(image: str, progress: Progress, room: int | None) -> None:
-    """Raise HostError once it is certain that the disk is too small: unpacked, an image takes more than compressed."""
-    if room is not None and progress.total > room:
-        raise HostError(
-            f"{image} does not fit on the disk of Docker: it has {room / 2**30:.1f} GiB free, and what is known of the "
-            f"image is {progress.total / 2**30:.1f} GiB, packed",
-            "docker system prune frees what nothing uses; or move Docker to a larger disk: data-root in daemon.json",
-        )
-
-
-def _refused(image: str, said: str) -> HostError:
-    refusal = refusals.of_pull(image, said)
-    return HostError(refusal.why, refusal.hint)

@@ -29,6 +29,8 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
 """SIGQUIT kills the container; every other asks it to stop, by the signal that its engine wants."""
 PATIENCE = 60.0
 """Seconds that one answer of the engine may take, and that an engine may be away once the container's process is."""
+TIDYING = 10.0
+"""Seconds after which a container stays for the next run to remove."""
 PAUSE = 0.2
 LOOK = ["nvidia-smi", "--query-gpu=uuid", "--format=csv,noheader"]
 """What shows which GPUs a container has: NVIDIA's toolkit puts it into each."""
@@ -132,7 +134,7 @@ class Box:
         try:
             client().kill(self.id, word)
         except (DockerException, RequestException) as error:
-            print(f"{self.task}: {word}: {error}", file=sys.stderr, flush=True)  # noqa: T201 - into the keeper's log
+            os.write(2, f"{self.task}: {word}: {error}\n".encode())  # into the keeper's log
 
     def check_gpus(self) -> None:
         """Ask the container itself; where it lacks one of its GPUs, end it and say so."""
@@ -188,11 +190,11 @@ class Box:
         return int(told["ExitCode"])
 
 
-def client() -> APIClient:
-    """The SDK's client of this host's engine."""
+def client(patience: float = PATIENCE) -> APIClient:
+    """The SDK's client of this host's engine; `patience` in seconds of silence."""
     from docker import APIClient
 
-    return APIClient(base_url=daemon.address(), version="auto", timeout=PATIENCE)
+    return APIClient(base_url=daemon.address(), version="auto", timeout=patience)
 
 
 def away() -> tuple[type[Exception], ...]:
@@ -205,11 +207,19 @@ def away() -> tuple[type[Exception], ...]:
 
 
 def removed(api: APIClient, identity: str) -> None:
-    """Remove a container that has ended, with the volumes that only it had."""
-    try:
-        api.remove_container(identity, v=True)
-    except away():
-        return
+    """Remove a container that has ended, with the volumes that only it had. An engine that restarts gets some time."""
+    from docker.errors import APIError
+
+    deadline = time.monotonic() + TIDYING
+    while time.monotonic() < deadline:
+        try:
+            api.remove_container(identity, v=True)
+        except APIError:
+            return
+        except away():
+            time.sleep(PAUSE)
+        else:
+            return
 
 
 def seen_gpus(api: APIClient, identity: str) -> list[str] | None:
@@ -251,7 +261,7 @@ def main(folder: str) -> int:
         orders = handover.receive(end)
     if orders is None:
         return 0
-    state.speak(folder)  # a caller who reads until nobody writes any more would wait for the run
+    handover.settle_in(folder)
     numbers: SimpleQueue[int] = SimpleQueue()
     for number in SIGNALS:
         signal.signal(number, lambda number, _: numbers.put(number))

@@ -15,13 +15,14 @@ from mgpu.command.data import command_data
 from mgpu.command.text import script
 from mgpu.errors import HostError, NoRoom
 from mgpu.machine import leases, snapshot
-from mgpu.run import boxes, handover, preflight, runs, state
+from mgpu.run import handover, images, preflight, runs, state
 
 if TYPE_CHECKING:
     import socket
 
     from mgpu.values.spec import Spec
 
+KEEPER = os.path.join(os.path.dirname(__file__), "keeper.py")
 PATIENCE = 3.0
 """Seconds that a clash with another mgpu, or a port just taken, is tried again without --wait."""
 PAUSE = 0.2
@@ -56,7 +57,7 @@ def start(
     ignore_foreign: bool = False,
     wait: bool = False,
     waiting: Callable[[NoRoom], None] | None = None,
-    fetch: Callable[[str], None] = boxes.pull,
+    fetch: Callable[[str], object] = images.pull,
 ) -> Started:
     """Start `spec`, whose own folder is `folder`, on this host. `fetch` pulls an image that is not there, before a GPU
     is taken.
@@ -73,7 +74,7 @@ def start(
             try:
                 compiled = compile_spec(spec, snapshot.read(folder), None, ignore_foreign)
                 secrets = preflight.check(compiled, os.environ)
-                missing = boxes.missing(compiled.commands)
+                missing = images.missing(compiled.commands)
                 if not missing:
                     return _taken(compiled, secrets, keeper)
                 for image in missing:
@@ -93,14 +94,14 @@ def start(
 
 
 def _hatched(spec: Spec) -> Keeper:
-    """Start a keeper for the run that may come about."""
+    """Start a keeper for the run that may come about. It is asked to stop by signals, which wait until it listens."""
     identity = runs.identity(spec.name)
     ours, its = handover.pair()
-    argv = [sys.executable, "-I", "-S", os.path.join(os.path.dirname(__file__), "keeper.py"), runs.folder(identity)]
+    unblocked = signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
     try:
         with its:
             process = subprocess.Popen(
-                argv,
+                [sys.executable, "-I", "-S", KEEPER, runs.folder(identity)],
                 stdin=its.fileno(),
                 stdout=subprocess.DEVNULL,
                 start_new_session=True,
@@ -109,6 +110,8 @@ def _hatched(spec: Spec) -> Keeper:
             )
     except OSError as error:
         raise HostError(f"the keeper of the run cannot be started: {error.strerror}", "look at ulimit -a") from error
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, unblocked)
     keeper = Keeper(identity, process, ours)
     boxed = any(job.runtime == "docker" or job.image for job in spec.jobs)
     hello = {"env": dict(os.environ), "path": os.pathsep.join(filter(None, sys.path)), "boxed": boxed}

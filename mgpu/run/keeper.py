@@ -19,16 +19,15 @@ if __name__ == "__main__":
     sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 
 from mgpu.machine import notes, processes
-from mgpu.run import handover, state
+from mgpu.run import handover, kin, state
 from mgpu.run.probes import Watch
-from mgpu.run.task import Standin, Task, environment, without_secrets
+from mgpu.run.starting import Starter
+from mgpu.run.task import Task
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-SUBREAPER = 36
-"""PR_SET_CHILD_SUBREAPER, of prctl(2)."""
 TICK = 0.25
 """Seconds between looks at clocks when nothing else happens."""
 STOPPED, TIMED_OUT, FAILED = 143, 124, 125
@@ -39,12 +38,7 @@ class Keeper:
 
     def __init__(self, folder: str, hello: dict[str, Any]) -> None:
         self.folder = folder
-        self.caller: dict[str, str] = hello["env"]
-        self.path: str = hello["path"]
-        self.warm = self.standin() if hello["boxed"] else None
-        self.run: dict[str, Any] = {}
-        self.secrets: dict[str, dict[str, str]] = {}
-        self.leases: list[int] = []
+        self.starter = Starter(folder, hello)
         self.tasks: dict[str, Task] = {}
         self.asked = 0
         self.ending = False
@@ -55,15 +49,8 @@ class Keeper:
 
     def take_over(self, run: dict[str, Any], secrets: dict[str, dict[str, str]], leases: list[int]) -> None:
         """There is a run: `leases` are the descriptors that hold its GPUs and ports."""
-        self.run, self.secrets, self.leases = run, secrets, leases
         self.tasks = {command["task"]: Task(command) for command in run["commands"]}
-        for lease in leases:
-            os.set_inheritable(lease, True)
-
-    def standin(self) -> Standin:
-        """A new process to stand for a container. Raises OSError."""
-        marks = {processes.RUN: os.path.basename(self.folder), "PYTHONPATH": self.path}
-        return Standin({**without_secrets(self.caller), **marks}, self.folder)
+        self.starter.take_over(secrets, leases)
 
     def keep(self) -> int:
         """Carry the run through; returns its exit code."""
@@ -108,34 +95,29 @@ class Keeper:
                 self.start(task)
 
     def start(self, task: Task) -> None:
-        values = self.secrets.get(task.name, {})
         try:
-            self.spawn(task)
+            self.starter.start(task)
         except (OSError, ValueError) as error:
             task.gone = True
             self.settle(task, 127 if isinstance(error, FileNotFoundError) else 126, why=str(error))
             return
+        task.begun()
         self.note("started", task, pid=task.pid)
         probe = task.command["probe"]
         if probe:
-            token = values.get(probe["bearer"] or "")
+            token = self.starter.secrets.get(task.name, {}).get(probe["bearer"] or "")
             task.watch = Watch({**probe, "token": token}, state.log(self.folder, task.name), self.bell)
         else:
             self.become_ready(task)
 
-    def spawn(self, task: Task) -> None:
-        """Start the task's process. Raises OSError, or ValueError for what no process can be given."""
-        secrets = self.secrets.get(task.name, {})
-        if task.boxed:
-            standin, self.warm = self.warm or self.standin(), None
-            task.box(standin, secrets, self.leases)
-        else:
-            env = environment(self.run["id"], task.command, self.caller, secrets)
-            task.spawn(env, state.log(self.folder, task.name))
-
     def start_anew(self, task: Task) -> None:
         """Start what stands for a container once more; what the task was asked meanwhile it is asked now."""
-        self.spawn(task)
+        try:
+            self.starter.start(task)
+        except OSError:
+            task.again = time.monotonic() + 1.0
+            return
+        task.begun()
         self.note("resumed", task, pid=task.pid)
         if task.killed:
             self.send(task, signal.SIGKILL)
@@ -180,25 +162,9 @@ class Keeper:
                 self.send(task, signal.SIGTERM)
 
     def left(self, task: Task) -> set[int]:
-        """The live processes of this task: all that descend from it, in whatever session, orphans by their mark.
-
-        An orphan that has lost its mark belongs to the last task that is there.
-        """
-        last = not any(other.running for other in self.tasks.values() if other is not task)
-        table = processes.table()
-        mine = processes.descendants([os.getpid()], table) - {os.getpid(), self.warm.pid if self.warm else 0}
-        owners = (task.name, None) if last else (task.name,)
-        return {pid for pid in mine if self.owner(pid, table) in owners}
-
-    def owner(self, pid: int, table: dict[int, processes.Process]) -> str | None:
-        """The name of the task that a descendant belongs to."""
-        pids = {task.pid: name for name, task in self.tasks.items()}
-        while pid in table and pid != os.getpid():
-            name = pids.get(pid) or processes.variable(pid, processes.TASK)
-            if name:
-                return name
-            pid = table[pid].parent
-        return None
+        """The live processes of this task."""
+        warm = self.starter.warm
+        return kin.of(task, self.tasks, warm.pid if warm else None)
 
     def settle(self, task: Task, code: int, **more: Any) -> None:
         """Record how the task ended, and whether that ends the run."""
@@ -294,26 +260,20 @@ class Keeper:
         return 130 if self.asked else 0
 
 
-def subreap() -> None:
-    """Have the kernel hand this process the orphans of its descendants."""
-    import ctypes
-
-    ctypes.CDLL(None).prctl(SUBREAPER, 1, 0, 0, 0)
-
-
 def main(folder: str) -> int:
     """Wait for the run in `folder`, and keep it until nothing of it lives; its exit code."""
     end = socket.socket(fileno=os.dup(0))
     hello = handover.receive(end)
     if hello is None:
         return FAILED
-    subreap()
+    kin.adopt()
     keeper = Keeper(folder, hello[0])
     orders = handover.receive(end)
     run = state.read(os.path.join(folder, "run.json")) if orders else None
     if orders is None or run is None:
         return FAILED
-    settle_in(folder, end)
+    end.close()
+    handover.settle_in(folder)
     given, (lock, *leases) = orders
     keeper.take_over(run, given["secrets"], leases)
     try:
@@ -327,14 +287,6 @@ def main(folder: str) -> int:
     state.note(folder, "over", code=code, by=first.name if first else None)
     os.close(lock)
     return code
-
-
-def settle_in(folder: str, end: socket.socket) -> None:
-    """Let go of the terminal: from now on this process speaks to a log in the run's folder."""
-    end.close()
-    nothing = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
-    os.dup2(nothing, 0)
-    state.speak(folder)
 
 
 if __name__ == "__main__":

@@ -67,7 +67,7 @@ def _program(command: Command, path: str) -> None:
 
 
 def _secrets(command: Command, env: Mapping[str, str]) -> dict[str, str]:
-    found = {secret.name: _value(secret, env) for secret in command.secrets}
+    found = {secret.name: value(secret, env) for secret in command.secrets}
     missing = [secret for secret in command.secrets if found[secret.name] is None]
     if missing:
         words = ", ".join(secret.name + (f" (in {secret.file})" if secret.file else "") for secret in missing)
@@ -82,7 +82,8 @@ def _secrets(command: Command, env: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in found.items() if value is not None}
 
 
-def _value(secret: Secret, env: Mapping[str, str]) -> str | None:
+def value(secret: Secret, env: Mapping[str, str]) -> str | None:
+    """The value of a secret, from the file that the spec names or from `env`; None where it has none."""
     if secret.file is None:
         return env.get(secret.name) or None
     try:

@@ -32,8 +32,14 @@ class Watch:
         self._wake = wake
         self._over = False
         self._progress = _Progress(log)
-        self.moved = time.monotonic()
+        self._moved = time.monotonic()
         Thread(target=self._run, daemon=True).start()
+
+    def moved(self) -> float:
+        """When a percentage in the log was last seen to move: looked at now, for a question may hang."""
+        if self._progress():
+            self._moved = time.monotonic()
+        return self._moved
 
     def close(self) -> None:
         """Ask no more."""
@@ -48,8 +54,6 @@ class Watch:
                 os.write(self._wake, b"\0")
                 return
             self.refusal = refusal
-            if self._progress():
-                self.moved = time.monotonic()
             time.sleep(0.05 if time.monotonic() - began < 10 else 0.5)
 
     def _answer(self) -> str | None:
@@ -105,31 +109,39 @@ def _tcp(target: str) -> str | None:
 class _Progress:
     """Tells whether a percentage in the log has changed since the last look: a download or a load that goes on.
 
-    A log that merely grows says nothing: a server writes a line for each question that it is asked.
+    A log that merely grows says nothing: a server writes a line for each question that it is asked. Nor does an
+    escape in the path that it was asked for, as ``%20``.
     """
 
     def __init__(self, log: str) -> None:
         self._log = log
         self._size = 0
+        self._line = b""
         self._last = b""
 
     def __call__(self) -> bool:
         import re
 
-        try:
-            with open(self._log, "rb") as file:
-                size = os.fstat(file.fileno()).st_size
-                if size == self._size:
-                    return False
-                file.seek(max(self._size - 8, size - LINE, 0))
-                self._size = size
-                found = re.findall(rb"\b(\d{1,3})(?:\.\d+)? ?%", file.read())
-        except OSError:
-            return False
+        found = re.findall(rb"(?<![\d.])(\d{1,3}(?:\.\d+)?) ?%(?![0-9A-Fa-f]{2})", self._new())
         if not found or found[-1] == self._last:
             return False
         self._last = found[-1]
         return True
+
+    def _new(self) -> bytes:
+        """What the log has since the last look, with the line that was unfinished then."""
+        try:
+            with open(self._log, "rb") as file:
+                size = os.fstat(file.fileno()).st_size
+                if size == self._size:
+                    return b""
+                file.seek(max(self._size, size - LINE, 0))
+                text = self._line + file.read(size - file.tell())
+        except OSError:
+            return b""
+        self._size = size
+        self._line = text[max(text.rfind(b"\n"), text.rfind(b"\r")) + 1 :][-LINE:]
+        return text
 
 
 class _LogSearch:

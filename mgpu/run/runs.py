@@ -10,6 +10,8 @@ from mgpu.errors import HostError, UsageError
 from mgpu.machine import daemon, locks, processes
 from mgpu.run import state
 
+ASIDE = frozenset(("boxed", "resumed", "refused", "memory"))
+"""Events that tell something of a task, and not how far it is."""
 HINT = "free some space, or name another folder with MGPU_STATE_DIR"
 
 
@@ -178,7 +180,7 @@ def _told(folder: str, lives: Living) -> Run:
     for event in state.events(folder):
         over = event if event["what"] == "over" else over
         if event.get("task") in tasks:
-            tasks[event["task"]] |= event
+            tasks[event["task"]] |= {key: event[key] for key in event if key != "what" or event[key] not in ASIDE}
     if locks.held(os.path.join(folder, state.LOCK)):
         how = "running"
     elif pids or boxes:

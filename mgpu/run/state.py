@@ -95,14 +95,6 @@ def events(folder: str) -> Iterator[dict[str, Any]]:
             yield event
 
 
-def speak(folder: str) -> None:
-    """Have all that this process says from now on go to the log of the run's keeper, and nothing to its caller."""
-    told = os.open(os.path.join(folder, "keeper.log"), os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    os.dup2(told, 1)
-    os.dup2(told, 2)
-    os.close(told)
-
-
 def log(folder: str, task: str) -> str:
     """The log file of a task."""
     return os.path.join(folder, "logs", f"{task}.log")

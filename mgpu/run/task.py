@@ -1,30 +1,19 @@
-"""One command of a run in, its process out, and how far it is. Standard library only: the keeper imports this.
-
-A container's command is carried out by a process of mgpu's own, run.container, that lives and ends as the container.
-"""
+"""One command of a run, and how far it is. Standard library only: the keeper imports this."""
 
 from __future__ import annotations
 
-import os
-import signal
-import sys
 import time
-from fnmatch import fnmatchcase
-
-from mgpu.machine import processes
-from mgpu.run import handover
-from mgpu.values.secrets import secret_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from typing import Any
 
     from mgpu.run.probes import Watch
 
 
-MOST_DEATHS = 10
-"""So often in a row may the process that stands for a container be killed, and be started anew."""
+MOST_DEATHS, LONG = 10, 60.0
+"""So often in a row may what stands for a container be killed and be started anew; once it has lived for LONG seconds
+the row is over."""
 
 
 class Task:
@@ -34,7 +23,7 @@ class Task:
         self.command = command
         self.name: str = command["task"]
         self.pid: int | None = None
-        self.started = 0.0
+        self.started = self.latest = 0.0
         self.ready = False
         self.code: int | None = None
         self.failed = False
@@ -53,7 +42,7 @@ class Task:
 
     def moved(self) -> float:
         """When it was last seen to come nearer to being ready: its start, or a percentage in its log that moved."""
-        return max(self.started, self.watch.moved if self.watch else 0.0)
+        return max(self.started, self.watch.moved() if self.watch else 0.0)
 
     def is_so(self, wanted: str) -> bool:
         """Whether the task is `wanted`: started, ready or done."""
@@ -61,102 +50,20 @@ class Task:
             return self.gone and self.code == 0
         return self.ready if wanted == "ready" else self.pid is not None
 
-    def spawn(self, env: Mapping[str, str], log: str) -> None:
-        """Start the process: a session of its own, no input, all output appended to `log`. Raises OSError.
-
-        Inheritable descriptors go with it: those of the leases.
-        """
-        nothing = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
-        output = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            os.chdir(self.command["cwd"])
-            program = found(self.command["argv"][0], env.get("PATH", os.defpath))
-            self.pid = spawned(program, self.command["argv"], env, nothing, output)
-        finally:
-            os.close(output)
-            os.close(nothing)
-        self.started = time.monotonic()
-
-    def box(self, standin: Standin, secrets: Mapping[str, str], leases: list[int]) -> None:
-        """Have `standin` stand for the container, for the first time or anew. Raises OSError where it is gone."""
-        self.pid = standin.pid
-        self.started = self.started or time.monotonic()
+    def begun(self) -> None:
+        """Its process was started just now, for the first time or anew."""
+        self.latest = time.monotonic()
+        self.started = self.started or self.latest
         self.code, self.again = None, None
-        standin.begin(self.name, secrets, leases)
 
     def died(self) -> bool:
-        """Whether the process of a container was killed, which says nothing of the container; then when it is started
-        anew is settled."""
-        if not self.boxed or self.code is None or self.code >= 0 or self.deaths >= MOST_DEATHS:
+        """Whether the process that stands for a container was killed, which says nothing of the container; it is then
+        settled when to start it anew."""
+        if self.again is None and time.monotonic() > self.latest + LONG:
+            self.deaths = 0
+        if not self.boxed or self.code is None or self.code >= 0 or self.deaths > MOST_DEATHS:
             return False
         if self.again is None:
             self.again = time.monotonic() + 0.05 * 2**self.deaths
             self.deaths += 1
         return True
-
-
-class Standin:
-    """What stands for a container, once it is told for which. It answers no signal before it can hand it on."""
-
-    def __init__(self, env: Mapping[str, str], folder: str) -> None:
-        argv = [sys.executable, "-m", "mgpu.run.container", folder]
-        self.end, its = handover.pair()
-        os.chdir("/")
-        with its:
-            self.pid = spawned(sys.executable, argv, env, its.fileno(), 2, blocked=FORWARDED)
-
-    def begin(self, task: str, secrets: Mapping[str, str], leases: list[int]) -> None:
-        """Tell it the task, and give it the leases to hold."""
-        with self.end:
-            handover.send(self.end, {"task": task, "secrets": dict(secrets)}, leases)
-
-
-FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
-
-
-def spawned(
-    program: str, argv: list[str], env: Mapping[str, str], source: int, output: int, blocked: tuple[int, ...] = ()
-) -> int:
-    """The pid of a new process, in a session of its own, with these descriptors as its input and its output."""
-    return os.posix_spawn(
-        program,
-        argv,
-        env,
-        file_actions=[
-            (os.POSIX_SPAWN_DUP2, source, 0),
-            (os.POSIX_SPAWN_DUP2, output, 1),
-            (os.POSIX_SPAWN_DUP2, output, 2),
-        ],
-        setsid=True,
-        setsigmask=blocked,
-        setsigdef=[signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT, signal.SIGHUP],
-    )
-
-
-def environment(
-    run: str, command: Mapping[str, Any], caller: Mapping[str, str], secrets: Mapping[str, str]
-) -> dict[str, str]:
-    """The caller's environment less what a job must not inherit; then the command's own, its secrets, and the marks."""
-    kept = {
-        name: value
-        for name, value in without_secrets(caller).items()
-        if not any(fnmatchcase(name, pattern) for pattern in command["unset"])
-    }
-    marks = {processes.RUN: run, processes.TASK: command["task"], processes.GPUS: ",".join(command["gpus"])}
-    return {**kept, **command["env"], **secrets, **marks}
-
-
-def without_secrets(env: Mapping[str, str]) -> dict[str, str]:
-    """The variables whose names do not say that they hold a secret."""
-    return {name: value for name, value in env.items() if not secret_name(name)}
-
-
-def found(program: str, path: str) -> str:
-    """The file that a program's name means; the name itself where there is none, for the kernel to refuse."""
-    if "/" in program:
-        return program
-    for folder in path.split(os.pathsep):
-        file = os.path.join(folder or ".", program)
-        if os.access(file, os.X_OK) and not os.path.isdir(file):
-            return file
-    return program

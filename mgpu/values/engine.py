@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
@@ -10,6 +10,15 @@ from mgpu.values.command import Probe
 from mgpu.values.mark import Path
 from mgpu.values.plan import Task
 from mgpu.values.spec import Job
+
+HUB_CACHE = (
+    ("HF_HUB_CACHE", ""),
+    ("HUGGINGFACE_HUB_CACHE", ""),
+    ("HF_HOME", "hub"),
+    ("XDG_CACHE_HOME", "huggingface/hub"),
+    ("HOME", ".cache/huggingface/hub"),
+)
+"""Where models are kept: the first of these variables that is set, and what is below it (huggingface_hub.constants)."""
 
 
 class Complaint(NamedTuple):
@@ -27,6 +36,23 @@ class Spelling(NamedTuple):
     negation: str | None = "--no-{}"
     equals: bool = True
     repeat: bool = False
+
+
+class Hub(NamedTuple):
+    """What a task reads of a repository on the Hugging Face hub. `choose` takes the paths of its files, and what gives
+    the content of one, and says which are read; `cache` are the variables that name the folder of the engine's cache,
+    each with what is below it; `instead` says why mgpu cannot fetch it, as a sentence about the engine."""
+
+    repository: str
+    choose: Callable[[Sequence[str], Callable[[str], bytes]], Sequence[str]]
+    revision: str | None = None
+    cache: tuple[tuple[str, str], ...] = HUB_CACHE
+    instead: str | None = None
+
+
+def nothing_of_the_hub(_: Task) -> Hub | None:
+    """For engines that load no model of their own."""
+    return None
 
 
 def no_complaints(_: Job) -> Iterable[Complaint]:
@@ -89,6 +115,7 @@ class Engine:
     probe: Callable[[Task], Probe | None] = given_probe
     variables: Callable[[Task], Mapping[str, Any]] = no_variables
     environment: Callable[[Task], Mapping[str, str]] = no_variables
+    hub: Callable[[Task], Hub | None] = nothing_of_the_hub
 
     @property
     def scripted(self) -> bool:

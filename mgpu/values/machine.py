@@ -26,7 +26,11 @@ class Process(NamedTuple):
 
 @dataclass(frozen=True)
 class Gpu:
-    """One GPU. `memory` is what CUDA can give out (bytes, driver-reserved part left out), `free` what is free of it."""
+    """One GPU. `memory` is what CUDA can give out (bytes, driver-reserved part left out), `free` what is free of it.
+
+    `unexplained` is what is in use (bytes) and no process has that can be seen: None unless the machine was read inside
+    a container with process ids of its own, where those of others are hidden.
+    """
 
     index: int
     name: str
@@ -40,6 +44,7 @@ class Gpu:
     mig: bool | None = None
     fault: str | None = None
     processes: tuple[Process, ...] = ()
+    unexplained: int | None = None
     holder: str | None = None
     utilization: int | None = None
     temperature: int | None = None

@@ -12,12 +12,14 @@ from pathlib import Path
 from statistics import median
 
 from tests.bench.figure import Figure, interleaved, milliseconds
+from tests.fakes.docker import BUSYBOX, Engine, lacking
 
 SPEC = Path(__file__).with_name("sixty.mgpu.yaml")
 IMPORTS = "import pydantic, jinja2, ruamel.yaml"
 """What a tool of this kind usually pays before it has read a line."""
 RATIO = 1.4
-OVERHEAD = 300.0
+OVERHEAD, BOXED = 300.0, 400.0
+"""Milliseconds that `mgpu run` may add to a process, and to `docker run`."""
 TIMES = 20
 
 
@@ -58,5 +60,32 @@ def run_of_true() -> Iterator[Figure]:
         bare, run = interleaved([process("true"), process(command(), "run", str(spec), env=env)], TIMES)
     yield milliseconds("true", bare)
     yield milliseconds("mgpu run of true", run)
+    yield _added("what mgpu run adds to true", bare, run, OVERHEAD)
+
+
+def run_of_true_boxed() -> Iterator[Figure]:
+    """What `mgpu run` of `true` in a container takes above `docker run` of the same, on a real engine of its own."""
+    if lacking():
+        return
+    with tempfile.TemporaryDirectory(prefix="mgpu-bench-") as folder:
+        engine = Engine(Path(folder))
+        try:
+            env = engine.start().env | {
+                "HOME": folder,
+                "XDG_STATE_HOME": f"{folder}/state",
+                "MGPU_LOCK_DIR": f"{folder}/lock",
+            }
+            spec = Path(folder, "true.mgpu.yaml")
+            spec.write_text(f'kind: task\nname: bench-boxed\nimage: {BUSYBOX}\ncommand: ["true"]\n')
+            docker = process("docker", "run", "--rm", "--init", BUSYBOX, "true", env=env)
+            bare, run = interleaved([docker, process(command(), "run", str(spec), env=env)], TIMES)
+        finally:
+            engine.stop()
+    yield milliseconds("docker run of true", bare)
+    yield milliseconds("mgpu run of true in a container", run)
+    yield _added("what mgpu run adds to docker run", bare, run, BOXED)
+
+
+def _added(name: str, bare: list[float], run: list[float], bound: float) -> Figure:
     added = (1000 * (min(run) - min(bare)), 1000 * (median(run) - median(bare)))
-    yield Figure("what mgpu run adds to true", *added, "ms", OVERHEAD)
+    return Figure(name, *added, "ms", bound)

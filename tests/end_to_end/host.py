@@ -1,4 +1,7 @@
-"""A host for each test: stub GPUs, state and lock folders of its own, and the real `mgpu` as a process on it."""
+"""A host for each test: stub GPUs, state and lock folders of its own, and the real `mgpu` as a process on it.
+
+With an engine it is a host with Docker, whose GPUs are the engine's and whose ports are those of its namespace.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from tests.fakes.docker import Engine
 from tests.fakes.nvml import FakeGpu, Stub
 
 MGPU = [sys.executable, "-m", "mgpu"]
@@ -20,13 +24,17 @@ MGPU = [sys.executable, "-m", "mgpu"]
 class Host:
     """Where a test runs jobs; `env` is what mgpu and so its jobs see."""
 
-    def __init__(self, folder: Path, gpus: int = 4) -> None:
+    def __init__(self, folder: Path, gpus: int = 4, engine: Engine | None = None) -> None:
         self.folder = folder
-        self.stub = Stub(folder).write([FakeGpu() for _ in range(gpus)])
+        self.stub = engine.stub if engine else Stub(folder).write([FakeGpu() for _ in range(gpus)])
         self.state = folder / "state"
+        self.argv = [*(engine.inside if engine else ()), *MGPU]
+        docker = engine.env if engine else {"DOCKER_HOST": f"unix://{folder}/no-docker.sock"}
         self.env = {
-            **{name: value for name, value in os.environ.items() if not name.startswith(("MGPU_", "CUDA_"))},
+            **{name: value for name, value in os.environ.items() if not name.startswith(("MGPU_", "CUDA_", "DOCKER_"))},
+            **docker,
             **self.stub.env,
+            "HOME": str(folder),
             "MGPU_STATE_DIR": str(self.state),
             "MGPU_LOCK_DIR": str(folder / "locks"),
             "PYTHONPATH": os.pathsep.join(filter(None, [os.environ.get("PYTHONPATH"), str(Path(__file__).parents[2])])),
@@ -46,13 +54,13 @@ class Host:
     def mgpu(self, *words: object, **more: str) -> subprocess.CompletedProcess[str]:
         """The verb carried out to its end."""
         env = {**self.env, **more}
-        return subprocess.run([*MGPU, *map(str, words)], env=env, capture_output=True, text=True, timeout=60)  # noqa: PLW1510
+        return subprocess.run([*self.argv, *map(str, words)], env=env, capture_output=True, text=True, timeout=60)  # noqa: PLW1510
 
     def start(self, *words: object, **more: str) -> subprocess.Popen[str]:
         """The verb as a process that goes on."""
         env = {**self.env, **more}
         pipe = subprocess.PIPE
-        return subprocess.Popen([*MGPU, *map(str, words)], env=env, stdout=pipe, stderr=pipe, text=True)
+        return subprocess.Popen([*self.argv, *map(str, words)], env=env, stdout=pipe, stderr=pipe, text=True)
 
     def runs(self) -> list[dict[str, Any]]:
         """What `ps --all` says."""

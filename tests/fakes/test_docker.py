@@ -147,7 +147,7 @@ def test_a_pull_without_a_login_is_refused(engine: Engine) -> None:
         refused = engine.docker("pull", name)
         assert refused.returncode == 1
         assert "no basic auth credentials" in refused.stderr
-        assert engine.docker("pull", name, **registry.logged_in).returncode == 0
+        assert engine.docker("pull", name, env=registry.logged_in).returncode == 0
     finally:
         registry.stop()
 

@@ -47,6 +47,7 @@ def gpus(draw: some.DrawFn, index: int) -> Gpu:
         mig=draw(maybe(some.booleans())),
         fault=draw(maybe(TEXT)),
         processes=tuple(draw(some.lists(process, max_size=2))),
+        unexplained=draw(maybe(BYTES)),
         holder=draw(maybe(TEXT)),
         utilization=draw(maybe(some.integers(0, 100))),
         temperature=draw(maybe(some.integers(-40, 120))),
@@ -54,6 +55,16 @@ def gpus(draw: some.DrawFn, index: int) -> Gpu:
         pcie_generation=draw(maybe(some.integers(1, 9))),
         pcie_width=draw(maybe(some.integers(1, 32))),
     )
+
+
+DOCKERS = some.builds(
+    Docker,
+    maybe(TEXT),
+    some.lists(TEXT, max_size=3).map(tuple),
+    maybe(some.booleans()),
+    some.booleans(),
+    maybe(TEXT),
+)
 
 
 @some.composite
@@ -75,9 +86,10 @@ def machines(draw: some.DrawFn) -> Machine:
         memory=draw(maybe(BYTES)),
         home=draw(maybe(TEXT)),
         folder=draw(maybe(TEXT)),
+        user=draw(maybe(TEXT)),
         ports=tuple(draw(some.lists(some.integers(1, 65535), max_size=40))),
         software=tuple(draw(some.dictionaries(packages, TEXT, max_size=3)).items()),
-        docker=draw(maybe(some.builds(Docker, maybe(TEXT), some.booleans(), some.booleans()))),
+        docker=draw(maybe(DOCKERS)),
         mask=draw(maybe(some.lists(ids, unique=True).map(tuple))),
         notes=tuple(draw(some.lists(TEXT, max_size=2))),
     )
@@ -161,7 +173,7 @@ TWO = GPU + "- {index: 1, name: a, memory: 2GiB, free: 1GiB}\n"
         ("name: a\nmemory: true\n", (2, 9), "memory wants bytes, or an amount of memory as 80GiB"),
         ("name: a\nports: [22, 99999]\n", (2, 13), "wants a number from 1 to 65535"),
         ("name: a\nsoftware: {torch: 2.13}\n", (2, 19), "torch wants text, and 2.13 is not"),
-        ("name: a\ndocker: {podman: true}\n", (2, 10), "unknown key 'podman'"),
+        ("name: a\ndocker: {rootless: true}\n", (2, 10), "unknown key 'rootless'"),
         ("name: a\ngpus:\n- {index: 0}\n", (3, 3), "name is missing"),
         ("name: a\n" + GPU.replace("1GiB", "3GiB"), (3, 43), "GPU 0 has more free memory than memory"),
         ("name: a\n" + GPU.replace("free", "compute_capability: 9.0, free"), (3, 57), "wants two numbers, as '9.0'"),

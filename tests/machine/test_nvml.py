@@ -11,9 +11,11 @@ from dataclasses import replace
 import pytest
 
 from mgpu.catalog.gpus import usable
+from mgpu.machine.occupants import on_host
 from mgpu.values.machine import Gpu, Process
 from tests.fakes.nvml import DRIVER_NOT_LOADED, LOST, MIB, MISMATCH, UNKNOWN, FakeGpu, Stub, bus, no_nvml, uuid
 from tests.machine.reading import machine, mgpu
+from tests.require import host_pids
 
 TWO = (FakeGpu(), FakeGpu())
 NOT_SUPPORTED, NO_PERMISSION = 3, 4
@@ -33,6 +35,7 @@ def test_all_that_nvml_says_of_a_gpu(nvml: Stub) -> None:
             compute_capability=(9, 0),
             numa=1,
             mig=False,
+            unexplained=None if on_host() else 1000 * MIB,
             utilization=37,
             temperature=66,
             power=310.5,
@@ -169,6 +172,7 @@ def test_a_driver_without_a_gpu(nvml: Stub) -> None:
 @pytest.fixture
 def sleeper(request: pytest.FixtureRequest) -> Iterator[int]:
     """The pid of a process that sleeps, started with the words and variables of the test's parameter."""
+    host_pids()
     words, env = request.param
     child = subprocess.Popen(words, env={**os.environ, **env}, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert child.stdout
@@ -200,6 +204,7 @@ def test_a_process_of_a_run_names_it(nvml: Stub, sleeper: int) -> None:
 
 
 def test_a_process_that_cannot_be_seen_has_no_name(nvml: Stub) -> None:
+    host_pids()
     nvml.write([FakeGpu(processes=((2**22 + 5, 7 * MIB), (2**22 + 1, 9 * MIB)))])
     assert machine(nvml).gpus[0].processes == (Process(2**22 + 1, None, 9 * MIB), Process(2**22 + 5, None, 7 * MIB))
 

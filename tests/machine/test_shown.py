@@ -17,6 +17,7 @@ from mgpu.machine.file import load
 from mgpu.values.machine import Gpu, Machine, Process
 from tests.fakes.nvml import DRIVER_NOT_LOADED, LOST, MIB, SWITCH, UNKNOWN, FakeGpu, Stub, bus, no_nvml
 from tests.machine.reading import ROOT, mgpu
+from tests.require import host_pids
 
 BOXES = Path(__file__).parents[1] / "machines"
 GOLDENS = Path(__file__).parent / "goldens"
@@ -75,6 +76,7 @@ def test_order_changed(nvml: Stub) -> None:
 
 
 def test_foreign_process(nvml: Stub) -> None:
+    host_pids()
     command = [sys.executable, "-c", "print(end='!', flush=True); input()"]
     with subprocess.Popen(command, stdin=-1, stdout=-1) as child:
         assert child.stdout

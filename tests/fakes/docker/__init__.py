@@ -22,6 +22,7 @@ from tests.fakes.docker.releases import CDI_SINCE, link_release, major, missing
 from tests.fakes.nvml import FakeGpu, Stub
 
 HOOK = "nvidia-container-runtime-hook"
+Said = subprocess.CompletedProcess[str]
 BUSYBOX, VLLM = "busybox:test", "fakevllm:test"
 
 
@@ -79,11 +80,10 @@ class Engine:
         """End the daemon as a crash does; what runs in containers goes on until the next `start`."""
         self._end(signal.SIGKILL)
 
-    def docker(self, *words: object, check: bool = False, **more: str) -> subprocess.CompletedProcess[str]:
-        """The engine's own `docker` with these words."""
-        argv = [self._bin / "docker", *map(str, words)]
-        env = {**self.env, **more}
-        return subprocess.run(argv, env=env, capture_output=True, text=True, check=check, timeout=120)
+    def docker(self, *words: object, check: bool = False, env: Mapping[str, str] = {}) -> Said:
+        """The engine's own `docker` with these words, and `env` beside what a user has."""
+        argv = [str(self._bin / "docker"), *map(str, words)]
+        return subprocess.run(argv, env={**self.env, **env}, capture_output=True, text=True, check=check, timeout=120)
 
     def ask(self, path: str) -> Any:
         """What the engine's API says to a GET of `path`."""
@@ -91,7 +91,7 @@ class Engine:
 
     def load(self, image: Image, *names: str) -> None:
         """Have the image under these names."""
-        argv = [self._bin / "docker", "load", "--quiet"]
+        argv = [str(self._bin / "docker"), "load", "--quiet"]
         subprocess.run(argv, env=self.env, input=image.archive(*names), capture_output=True, check=True)
 
     def image(

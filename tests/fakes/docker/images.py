@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
-BUSYBOX = Path("/bin/busybox")
+from tests.fakes.docker.releases import program
+
 HERE = Path(__file__).parent
 PATH = "PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"
 TIME = "2024-01-01T00:00:00Z"
@@ -98,6 +99,7 @@ def architecture() -> str:
 
 @cache
 def _shell() -> bytes:
-    done = subprocess.run([BUSYBOX, "--list"], capture_output=True, text=True, check=True)
+    busybox = Path(program("busybox"))
+    done = subprocess.run([busybox, "--list"], capture_output=True, text=True, check=True)
     links = {f"bin/{applet}": "busybox" for applet in done.stdout.split() if applet != "busybox"}
-    return tar({"bin/busybox": BUSYBOX.read_bytes()}, links, folders=["tmp"])
+    return tar({"bin/busybox": busybox.read_bytes()}, links, folders=["tmp"])

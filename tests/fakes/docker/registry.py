@@ -7,7 +7,9 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import time
+from pathlib import Path
 
 from tests.fakes.docker import Engine
 from tests.fakes.docker.api import lives, wait
@@ -27,7 +29,9 @@ class Registry:
         self.log = self.folder / "log"
         self._engine = engine
         self._login = login
+        self._port = port
         self._pid = 0
+        self._relays: list[int] = []
 
     def start(self) -> Registry:
         """Have it answer."""
@@ -42,8 +46,18 @@ class Registry:
         wait(self._answers, self._pid, self.log)
         return self
 
+    def far(self, port: int, rate: int) -> str:
+        """An address where it answers with so many bytes a second on each connection."""
+        argv = [sys.executable, Path(__file__).with_name("relay.py"), port, self._port, rate]
+        self._relays.append(self._engine.namespace.start(argv, {}, self.log))
+        wait(lambda: self._answers(f"127.0.0.1:{port}"), self._relays[-1], self.log)
+        return f"127.0.0.1:{port}"
+
     def stop(self) -> None:
         """End it; its images stay for the next `start`."""
+        for relay in self._relays:
+            os.kill(relay, signal.SIGKILL)
+        self._relays.clear()
         os.kill(self._pid, signal.SIGTERM)
         while lives(self._pid):
             time.sleep(0.02)
@@ -52,7 +66,7 @@ class Registry:
         """Have an image of random bytes here, and not in the engine; the name that `docker pull` takes."""
         full = f"{self.address}/{name}"
         self._engine.load(random_image(size, layers), full)
-        self._engine.docker("push", full, check=True, **self.logged_in)
+        self._engine.docker("push", full, check=True, env=self.logged_in)
         self._engine.docker("rmi", full, check=True)
         return full
 
@@ -66,8 +80,8 @@ class Registry:
         users = {"auth": {"htpasswd": {"realm": "tests", "path": str(self.folder / "users")}}} if self._login else {}
         return {"version": 0.1, "storage": storage, "http": {"addr": self.address}, **users}
 
-    def _answers(self) -> bool:
-        get = [*self._engine.inside, "busybox", "wget", "-q", "-O", os.devnull, f"http://{self.address}/"]
+    def _answers(self, address: str = "") -> bool:
+        get = [*self._engine.inside, "busybox", "wget", "-q", "-O", os.devnull, f"http://{address or self.address}/"]
         return subprocess.run(get, capture_output=True, check=False).returncode == 0
 
 

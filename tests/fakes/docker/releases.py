@@ -16,6 +16,7 @@ SYSTEM = ["/usr/sbin", "/usr/bin", "/sbin", "/bin"]
 NEWER = Path(__file__).parents[3] / ".build" / "docker-28"
 """Debian's next engine, as `install` unpacked it: without a runc, for which the system's serves."""
 CDI_SINCE = 25
+"""From here on the settings of CDI are known; that an engine lists its CDI devices came with 28."""
 PLACES = {"20": SYSTEM, "28": [str(NEWER / "usr/sbin"), str(NEWER / "usr/bin"), *SYSTEM]}
 
 
@@ -23,8 +24,11 @@ def missing(version: str) -> list[str]:
     """What an engine of this version needs and this machine lacks."""
     needed = [*PARTS, "docker-registry", "busybox", "nsenter", "unshare", "ip"]
     absent = [name for name in needed if not _found(name, SYSTEM)]
-    old = not absent and version == "28" and major(version) < CDI_SINCE
-    return [*absent, *(["Docker 28"] if old else [])]
+    if not absent and major(version) < int(version):
+        absent.append(f"Docker {version}")
+    if not absent and subprocess.run(["ldd", program("busybox")], capture_output=True, check=False).returncode == 0:
+        absent.append("busybox-static")
+    return absent
 
 
 @cache

@@ -1,6 +1,6 @@
 #!/bin/sh
 # One HTTP request on stdin in, its answer out.
-read -r method path rest
+read -r _ path _
 while read -r header && [ "${header%?}" ]; do :; done
 status='200 OK' body=
 case ${path%%\?*} in

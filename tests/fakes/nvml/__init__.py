@@ -47,6 +47,7 @@ class FakeGpu:
     handle: int = 0
     calls: int = 0
     processes: tuple[tuple[int, int], ...] = ()
+    graphics: tuple[tuple[int, int], ...] = ()
     links: Mapping[int, int] = field(default_factory=dict)
     ancestors: Mapping[int, int] = field(default_factory=dict)
     p2p: Mapping[int, int] = field(default_factory=dict)
@@ -110,9 +111,10 @@ def library() -> Path:
 
 def _facts(index: int, gpu: FakeGpu) -> list[str]:
     rows: dict[str, object] = {**vars(gpu), "uuid": gpu.uuid or uuid(index), "bus": gpu.bus or bus(index)}
-    many = {key: rows.pop(key) for key in ("processes", "links", "ancestors", "p2p", "remapped")}
+    many = {key: rows.pop(key) for key in ("processes", "graphics", "links", "ancestors", "p2p", "remapped")}
     facts = [f"{key} {value}" for key, value in rows.items() if value is not None]
     facts += [f"process {pid} {memory}" for pid, memory in gpu.processes]
+    facts += [f"graphics {pid} {memory}" for pid, memory in gpu.graphics]
     facts += [f"remapped {' '.join(map(str, gpu.remapped))}"] if gpu.remapped else []
     for word, key in (("link", "links"), ("ancestor", "ancestors"), ("p2p", "p2p")):
         table = many[key]

@@ -8,7 +8,7 @@
  *   name NVIDIA H100 80GB HBM3                 uuid GPU-...          bus 00000000:1B:00.0
  *   total BYTES   reserved BYTES   used BYTES  memory_version 1      only the older call answers
  *   handle 15     calls 15                     the error of getting the handle, or of every call, 15 being GPU_IS_LOST
- *   process PID BYTES                          link LANE PEER        -1: a switch, -2: a switch that a guest cannot see
+ *   process PID BYTES   graphics PID BYTES     link LANE PEER        -1: a switch, -2: a switch that a guest cannot see
  *   ancestor PEER LEVEL                        p2p PEER STATUS
  *   remapped CORRECTABLE UNCORRECTABLE PENDING FAILED
  *
@@ -27,6 +27,7 @@ typedef unsigned int u32;
 typedef unsigned long long u64;
 
 typedef struct { u32 pid; u64 memory; u32 gpu_instance, compute_instance; } Process;
+typedef struct { int count; Process process[PROCESSES]; } Processes;
 typedef struct { char legacy[16]; u32 domain, bus, device, id, subsystem; char bus_id[32]; } Pci;
 typedef struct { u64 total, free, used; } Memory;
 typedef struct { u32 version; u64 total, reserved, free, used; } MemoryV2;
@@ -38,8 +39,8 @@ typedef struct {
     long long total, reserved, used, memory_version, handle, calls;
     long long cc_major, cc_minor, numa, mig, utilization, temperature, power, pcie_generation, pcie_width, ecc, retired;
     long long remapped[4];
-    int links[LANES], ancestors[GPUS], p2p[GPUS], processes;
-    Process process[PROCESSES];
+    int links[LANES], ancestors[GPUS], p2p[GPUS];
+    Processes compute, graphics;
 } Gpu;
 
 static Gpu gpus[GPUS];
@@ -63,9 +64,14 @@ static void start_gpu(Gpu *gpu) {
     for (int peer = 0; peer < GPUS; peer++) gpu->ancestors[peer] = gpu->p2p[peer] = -1;
 }
 
+static void process(Processes *list, const char *value) {
+    Process found = { .gpu_instance = -1, .compute_instance = -1 };
+    if (sscanf(value, "%u %llu", &found.pid, &found.memory) == 2 && list->count < PROCESSES)
+        list->process[list->count++] = found;
+}
+
 static void fact(Gpu *gpu, const char *key, const char *value) {
     int at, what;
-    Process process = { .gpu_instance = -1, .compute_instance = -1 };
     if (!strcmp(key, "name")) snprintf(gpu->name, sizeof gpu->name, "%s", value);
     else if (!strcmp(key, "uuid")) snprintf(gpu->uuid, sizeof gpu->uuid, "%s", value);
     else if (!strcmp(key, "bus")) snprintf(gpu->bus, sizeof gpu->bus, "%s", value);
@@ -75,9 +81,9 @@ static void fact(Gpu *gpu, const char *key, const char *value) {
     else if (!strcmp(key, "remapped")) {
         long long *rows = gpu->remapped;
         sscanf(value, "%lld %lld %lld %lld", rows, rows + 1, rows + 2, rows + 3);
-    } else if (!strcmp(key, "process") && sscanf(value, "%u %llu", &process.pid, &process.memory) == 2) {
-        if (gpu->processes < PROCESSES) gpu->process[gpu->processes++] = process;
-    } else for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
+    } else if (!strcmp(key, "process")) process(&gpu->compute, value);
+    else if (!strcmp(key, "graphics")) process(&gpu->graphics, value);
+    else for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
         if (!strcmp(key, numbers[i].key)) *(long long *)((char *)gpu + numbers[i].offset) = atoll(value);
 }
 
@@ -250,14 +256,23 @@ int nvmlDeviceGetTotalEccErrors(Gpu *gpu, u32 kind, u32 counter, u64 *out) {
     return SUCCESS;
 }
 
+static int processes_out(const Processes *list, u32 *size, Process *out) {
+    u32 room = *size;
+    *size = list->count;
+    if (!list->count) return SUCCESS;
+    if (room < (u32)list->count || !out) return TOO_SMALL;
+    memcpy(out, list->process, list->count * sizeof *out);
+    return SUCCESS;
+}
+
 int nvmlDeviceGetComputeRunningProcesses_v3(Gpu *gpu, u32 *size, Process *out) {
     CHECK(gpu);
-    u32 room = *size;
-    *size = gpu->processes;
-    if (!gpu->processes) return SUCCESS;
-    if (room < (u32)gpu->processes || !out) return TOO_SMALL;
-    memcpy(out, gpu->process, gpu->processes * sizeof *out);
-    return SUCCESS;
+    return processes_out(&gpu->compute, size, out);
+}
+
+int nvmlDeviceGetGraphicsRunningProcesses_v3(Gpu *gpu, u32 *size, Process *out) {
+    CHECK(gpu);
+    return processes_out(&gpu->graphics, size, out);
 }
 
 int nvmlDeviceGetTopologyCommonAncestor(Gpu *gpu, Gpu *peer, u32 *out) {

@@ -1,0 +1,64 @@
+"""Which files of a repository an engine reads, as its own sources choose them."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from mgpu.engines import llamacpp, vllm
+
+SHARDS = ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"]
+INDEX = "model.safetensors.index.json"
+
+
+def content(name: str) -> bytes:
+    """An index of the two shards."""
+    assert name == INDEX
+    return json.dumps({"weight_map": dict(zip("ab", SHARDS, strict=True))}).encode()
+
+
+@pytest.mark.parametrize(("files", "form", "read"), [
+    ([*SHARDS, INDEX, "extra.safetensors", "x.bin"], "auto", [*SHARDS, INDEX]),
+    ([*SHARDS, INDEX, "consolidated.safetensors"], "auto", [INDEX, "consolidated.safetensors"]),
+    ([*SHARDS, INDEX, "consolidated.safetensors"], "safetensors", [*SHARDS, INDEX]),
+    (["model.safetensors", "model.bin", "model.pt", "model.gguf"], "auto", ["model.safetensors"]),
+    (["model.safetensors", "1_Dense/model.safetensors"], "auto", ["model.safetensors", "1_Dense/model.safetensors"]),
+    (["a.bin", "a.pt", "consolidated.00.pth"], "auto", ["a.bin"]),
+    (["a.bin", "a.pt"], "pt", ["a.pt"]),
+    (["a.bin", "a.pt"], "npcache", ["a.bin"]),
+    (["config.json", "model.safetensors"], "dummy", ["config.json"]),
+    (["original/params.json", "original/consolidated.00.pth", "config.json", "a.safetensors"], "auto",
+     ["config.json", "a.safetensors"]),
+    (["merges.txt", "chat_template.jinja", "tekken.json", "qwen.tiktoken", "modeling.py", "tokenizer.model", "cat.png"],
+     "auto", ["merges.txt", "chat_template.jinja", "tekken.json", "qwen.tiktoken", "modeling.py", "tokenizer.model"]),
+])  # fmt: skip
+def test_what_vllm_reads(files: list[str], form: str, read: list[str]) -> None:
+    assert vllm.chosen(files, content, form) == read
+
+
+QUANTS = ["m-F16.gguf", "m-Q4_K_M.gguf", "m-Q8_0.gguf"]
+PARTS = [f"big/m-Q6_K-0000{part}-of-00003.gguf" for part in (1, 2, 3)]
+
+
+@pytest.mark.parametrize(("files", "tag", "read"), [
+    (QUANTS, "", ["m-Q4_K_M.gguf"]),
+    (["m-F16.gguf", "m-Q8_0.gguf"], "", ["m-Q8_0.gguf"]),
+    (["m-IQ1_S.gguf", "m-F16.gguf"], "", ["m-IQ1_S.gguf"]),
+    (QUANTS, "q8_0", ["m-Q8_0.gguf"]),
+    (QUANTS, "Q5_K_M", []),
+    ([*QUANTS, *PARTS], "Q6_K", PARTS),
+    (["mmproj-m-f16.gguf", "m-Q4_K_M.gguf"], "", ["m-Q4_K_M.gguf", "mmproj-m-f16.gguf"]),
+    (["mmproj-BF16.gguf", "mmproj-Q8_0.gguf", "m-Q8_0.gguf"], "", ["m-Q8_0.gguf", "mmproj-Q8_0.gguf"]),
+    (["other/mmproj-F16.gguf", "m-Q8_0.gguf"], "", ["m-Q8_0.gguf"]),
+    (["m-imatrix.gguf", "mtp-m-Q4_K_M.gguf", "m-Q8_0.gguf"], "", ["m-Q8_0.gguf"]),
+    (["preset.ini", "m-Q8_0.gguf"], "", ["preset.ini"]),
+])  # fmt: skip
+def test_what_llama_server_takes(files: list[str], tag: str, read: list[str]) -> None:
+    assert llamacpp.chosen(files, tag) == read
+
+
+def test_a_file_that_is_named() -> None:
+    assert llamacpp.chosen(QUANTS, "", "M-f16.gguf") == ["m-F16.gguf"]
+    assert llamacpp.chosen(QUANTS, "", "none.gguf") == []
+    assert llamacpp.chosen(["mmproj-F16.gguf", "m-Q8_0.gguf"], sees=False) == ["m-Q8_0.gguf"]

@@ -1,0 +1,106 @@
+"""The deadline for readiness counts from the last sign of progress: a percentage that moves, and nothing else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from mgpu.run.probes import _Progress
+from tests.end_to_end.host import Host
+
+PORT = 18461
+LOADS = """
+import http.server, sys, threading, time
+what, slow, hangs = sys.argv[1], float(sys.argv[2]), "hangs" in sys.argv
+began = time.monotonic()
+
+class Answer(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        if time.monotonic() < began + slow:
+            time.sleep(slow if hangs else 0)
+            self.send_error(503)
+            return
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, *_):
+        if what == "access":
+            print(f'127.0.0.1 "GET /a%20b{time.monotonic()}" 503', flush=True)
+
+serving = http.server.ThreadingHTTPServer(("127.0.0.1", PORT), Answer)
+threading.Thread(target=serving.serve_forever, daemon=True).start()
+for step in range(int(slow / 0.1)):
+    if what == "grows":
+        print(f"\\rloading {step}%", end="", flush=True)
+    if what == "creeps":
+        print(f"loading 7.{step:02} %", flush=True)
+    if what == "stands":
+        print("loading 42%", flush=True)
+    time.sleep(0.1)
+time.sleep(100)
+""".replace("PORT", str(PORT))
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Host:
+    return Host(tmp_path, gpus=0)
+
+
+def served(host: Host, *words: str, within: str = "1s") -> tuple[int, str]:
+    """How a run of this server and of a task that needs it went: the exit code and what was said."""
+    (host.folder / "loads.py").write_text(LOADS)
+    spec = host.spec(f"""
+kind: pipeline
+jobs:
+  model:
+    kind: inference
+    engine: custom
+    command: [python3, loads.py, {", ".join(words)}]
+    gpus: 0
+    port: {PORT}
+    ready: {{http: /v1/models, within: {within}}}
+  ask: {{kind: task, command: ["true"], needs: {{model: ready}}}}
+""")
+    done = host.mgpu("run", spec)
+    return done.returncode, done.stderr
+
+
+@pytest.mark.parametrize("what", ["grows", "creeps"])
+def test_a_percentage_that_moves_puts_the_deadline_off(host: Host, what: str) -> None:
+    code, said = served(host, what, "3")
+    assert code == 0, said
+    assert "model is ready" in said
+
+
+def test_it_moves_while_a_question_hangs(host: Host) -> None:
+    code, said = served(host, "grows", "3", "hangs")
+    assert code == 0, said
+
+
+@pytest.mark.parametrize("what", ["stands", "access", "silent"])
+def test_what_does_not_move_is_late(host: Host, what: str) -> None:
+    code, said = served(host, what, "6")
+    assert code == 125, said
+    assert "model was not ready within 1 s (GET " in said
+
+
+@pytest.mark.parametrize(("before", "after", "moved"), [
+    ("loading 12%", "loading 13%", True),
+    ("loading 12%", "loading 12%", False),
+    ("loading 12.1%", "\rloading 12.2%", True),
+    ("loading 142", ".5%", True),
+    ("42%", '|"GET /a%20b" 404', False),
+    ("42%", '"GET /17%20b" 404', False),
+    ("\x1b[32m41%", "\x1b[32m42%", True),
+    ("41%", "no number", False),
+])  # fmt: skip
+def test_what_counts_as_a_move(tmp_path: Path, before: str, after: str, moved: bool) -> None:
+    log = tmp_path / "log"
+    log.write_text(before)
+    progress = _Progress(str(log))
+    progress()
+    with log.open("a") as file:
+        file.write(after)
+    assert progress() is moved
+    assert not progress()
