@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import NamedTuple
 
 from mgpu.errors import HostError, NoRoom
@@ -116,10 +116,10 @@ def _try(gpus: list[str], ports: list[int], shares: Mapping[str, Share], lease: 
     for file, handle in locked.items():
         left = _left(handle, look)
         clashes |= {file: left} if left else {}
-        if left is None and wanted[file] is None:
-            _emptied(handle)
     if not clashes:
         clashes = {_file("gpu", gpu): who for gpu, who in look.claims(gpus, holding=True).items()}
+    if not clashes:
+        _emptied(handle for file, handle in locked.items() if wanted[file] is None)
     return {file.removesuffix(ENDING): clashes[file] for file in wanted if file in clashes}
 
 
@@ -153,12 +153,11 @@ def _left(handle: int, look: Look) -> str | None:
     return next((words for words in found if words), None)
 
 
-def _emptied(handle: int) -> None:
-    """Nobody else holds a byte, and nothing is left of those who did: no old note is worth keeping."""
-    try:
-        os.ftruncate(handle, 0)
-    except OSError:
-        return
+def _emptied(handles: Iterable[int]) -> None:
+    """Nobody else holds a byte of these, and nothing is left of those who did: no old note is worth keeping."""
+    for handle in handles:
+        with suppress(OSError):
+            os.ftruncate(handle, 0)
 
 
 def holders(gpus: Iterable[str]) -> dict[str, str]:

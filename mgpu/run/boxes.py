@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable
 
 from mgpu.errors import HostError
 from mgpu.machine import daemon
@@ -67,14 +67,14 @@ def _mine(run: str | None = None) -> list[daemon.Box]:
         return []
 
 
-def signal(run: str, words: Mapping[str, str]) -> None:
-    """Send a signal to each living container of the run, by the name of its task."""
+def signal(run: str, word_for: Callable[[str], str | None]) -> None:
+    """Send to each living container of the run the signal for its task, if there is one."""
     from mgpu.run.container import away, client
 
     for box in _mine(run):
-        word = words.get(box.labels.get(daemon.TASK, ""), "SIGTERM")
+        word = word_for(box.labels.get(daemon.TASK, ""))
         try:
-            if box.lives:
+            if box.lives and word:
                 client().kill(box.id, word)
         except away():
             continue

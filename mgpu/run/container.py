@@ -14,13 +14,14 @@ import socket
 import sys
 import time
 from collections.abc import Iterator
+from http import HTTPStatus
 from queue import SimpleQueue
 from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 from mgpu.command.docker import create_arguments
 from mgpu.machine import daemon, processes
-from mgpu.run import handover, refusals, state
+from mgpu.run import boxes, handover, refusals, state
 
 if TYPE_CHECKING:
     from docker import APIClient
@@ -31,6 +32,8 @@ PATIENCE = 60.0
 """Seconds that one answer of the engine may take, and that an engine may be away once the container's process is."""
 TIDYING = 10.0
 """Seconds after which a container stays for the next run to remove."""
+CLASH = 10.0
+"""Seconds that the name of a container may be taken by one that is on its way to be there, or to go."""
 PAUSE = 0.2
 LOOK = ["nvidia-smi", "--query-gpu=uuid", "--format=csv,noheader"]
 """What shows which GPUs a container has: NVIDIA's toolkit puts it into each."""
@@ -61,8 +64,10 @@ class Box:
 
         api = client()
         try:
-            found = self.found(api)
-            self.id = found or self.made(api)
+            self.id = self.found(api)
+            if self.id is None and (before := self.last("boxed", "exited", "refused")):
+                return int(before.get("code", refusals.REMOVED.code))
+            self.id = self.id or self.made(api)
             self.begin(api)
             status = self.followed(api)
         except APIError as error:
@@ -71,7 +76,7 @@ class Box:
             self.refusal = refusals.of(error.explanation or str(error), self.command)
             status = self.refusal.code
         if self.refusal:
-            self.note("refused", why=self.refusal.why, hint=self.refusal.hint)
+            self.note("refused", why=self.refusal.why, hint=self.refusal.hint, code=self.refusal.code)
             return self.refusal.code
         return status
 
@@ -81,13 +86,38 @@ class Box:
         rows = api.containers(all=True, filters={"label": mine})
         if not rows:
             return None
-        made = [event for event in state.events(self.folder) if event["what"] == "boxed" and event["task"] == self.task]
-        before = int(made[-1].get("log", 0)) if made else 0
-        self.copied = max(0, os.fstat(self.log).st_size - before)
+        made = self.last("boxed")
+        self.copied = max(0, os.fstat(self.log).st_size - int(made.get("log", 0) if made else 0))
         return str(rows[0]["Id"])
 
+    def last(self, *kinds: str) -> dict[str, Any] | None:
+        """The last event of these kinds, from before this process was started anew."""
+        events = [e for e in state.events(self.folder) if e["what"] in kinds and e.get("task") == self.task]
+        return events[-1] if events else None
+
     def made(self, api: APIClient) -> str:
-        """A new container, not yet started. Raises APIError where the engine refuses it."""
+        """A new container, not yet started. Raises APIError where the engine refuses it.
+
+        Its name may be taken by one that the engine is still making for a process that was killed meanwhile: for this
+        one's forerunner, whose container is gone on with, or for a run that nobody attends, whose container goes.
+        """
+        from docker.errors import APIError
+
+        deadline = time.monotonic() + CLASH
+        while True:
+            try:
+                return self.created(api)
+            except APIError as error:
+                if error.status_code != HTTPStatus.CONFLICT or time.monotonic() > deadline:
+                    raise
+            boxes.sweep()
+            time.sleep(PAUSE)
+            found = self.found(api)
+            if found:
+                return found
+
+    def created(self, api: APIClient) -> str:
+        """Have the engine make the container. Raises APIError where it refuses."""
         box = self.command["container"]
         arguments = create_arguments(self.command["argv"], self.environment(), box)
         own = {daemon.GPUS: "", **arguments.pop("labels"), daemon.RUN: self.run, daemon.TASK: self.task}
@@ -111,9 +141,8 @@ class Box:
             if self.refusal:
                 removed(api, self.id)
                 return
-            if self.asked:
+            if self.asked and removed(api, self.id):
                 self.refusal = refusals.STOPPED
-                removed(api, self.id)
                 return
             api.start(self.id)
             known = api.inspect_container(self.id)
@@ -156,8 +185,9 @@ class Box:
                 told = api.inspect_container(self.id)["State"]
                 gone = 0.0
                 if told["Status"] in ("exited", "dead"):
+                    status = self.status(told)
                     removed(api, self.id)
-                    return self.status(told)
+                    return status
             except NotFound:
                 self.refusal = refusals.REMOVED
                 return self.refusal.code
@@ -184,10 +214,12 @@ class Box:
                 write(self.log, new)
 
     def status(self, told: dict[str, Any]) -> int:
-        """The exit status that the engine tells, and what is to be said of it."""
+        """The exit status that the engine tells, and what is to be said of it; noted, since the container goes now."""
         if told.get("OOMKilled"):
             self.note("memory", why="the kernel killed it: the host, or its container, ran out of memory")
-        return int(told["ExitCode"])
+        code = int(told["ExitCode"])
+        self.note("exited", code=code)
+        return code
 
 
 def client(patience: float = PATIENCE) -> APIClient:
@@ -206,20 +238,26 @@ def away() -> tuple[type[Exception], ...]:
     return DockerException, RequestException, HTTPError, OSError
 
 
-def removed(api: APIClient, identity: str) -> None:
-    """Remove a container that has ended, with the volumes that only it had. An engine that restarts gets some time."""
-    from docker.errors import APIError
+def removed(api: APIClient, identity: str) -> bool:
+    """Remove a container that does not run, with the volumes that only it had; False where it stays: it runs, maybe.
+
+    An engine that restarts gets some time.
+    """
+    from docker.errors import APIError, NotFound
 
     deadline = time.monotonic() + TIDYING
     while time.monotonic() < deadline:
         try:
             api.remove_container(identity, v=True)
+        except NotFound:
+            return True
         except APIError:
-            return
+            return False
         except away():
             time.sleep(PAUSE)
         else:
-            return
+            return True
+    return False
 
 
 def seen_gpus(api: APIClient, identity: str) -> list[str] | None:
@@ -261,7 +299,7 @@ def main(folder: str) -> int:
         orders = handover.receive(end)
     if orders is None:
         return 0
-    handover.settle_in(folder)
+    state.settle_in(folder)
     numbers: SimpleQueue[int] = SimpleQueue()
     for number in SIGNALS:
         signal.signal(number, lambda number, _: numbers.put(number))

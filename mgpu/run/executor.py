@@ -7,7 +7,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mgpu import Compiled, compile_spec
@@ -97,9 +98,8 @@ def _hatched(spec: Spec) -> Keeper:
     """Start a keeper for the run that may come about. It is asked to stop by signals, which wait until it listens."""
     identity = runs.identity(spec.name)
     ours, its = handover.pair()
-    unblocked = signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
     try:
-        with its:
+        with its, _blocked():
             process = subprocess.Popen(
                 [sys.executable, "-I", "-S", KEEPER, runs.folder(identity)],
                 stdin=its.fileno(),
@@ -110,13 +110,21 @@ def _hatched(spec: Spec) -> Keeper:
             )
     except OSError as error:
         raise HostError(f"the keeper of the run cannot be started: {error.strerror}", "look at ulimit -a") from error
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, unblocked)
     keeper = Keeper(identity, process, ours)
     boxed = any(job.runtime == "docker" or job.image for job in spec.jobs)
     hello = {"env": dict(os.environ), "path": os.pathsep.join(filter(None, sys.path)), "boxed": boxed}
     _sent(keeper, hello)
     return keeper
+
+
+@contextmanager
+def _blocked() -> Iterator[None]:
+    """A process that is begun inside hears no request to stop until it says that it listens: none is lost."""
+    unblocked = signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, unblocked)
 
 
 def _sent(keeper: Keeper, data: dict[str, Any], fds: tuple[int, ...] = ()) -> None:

@@ -23,14 +23,6 @@ BATCH = 200
 """Descriptors in one message: the kernel takes 253 (SCM_MAX_FD)."""
 
 
-def settle_in(folder: str) -> None:
-    """Let go of whatever this process was started with: from now on it speaks to a log in the run's folder."""
-    log = os.open(os.path.join(folder, "keeper.log"), os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    nothing = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
-    for here, there in ((nothing, 0), (log, 1), (log, 2)):
-        os.dup2(here, there)
-
-
 def pair() -> tuple[socket.socket, socket.socket]:
     """The two ends of a new socket."""
     return socket.socketpair()

@@ -139,6 +139,7 @@ class Keeper:
                 break
             if not pid:
                 break
+            self.starter.reaped(pid)
             task = next((task for task in self.tasks.values() if task.pid == pid), None)
             if task:
                 task.code = os.waitstatus_to_exitcode(status)
@@ -273,7 +274,7 @@ def main(folder: str) -> int:
     if orders is None or run is None:
         return FAILED
     end.close()
-    handover.settle_in(folder)
+    state.settle_in(folder)
     given, (lock, *leases) = orders
     keeper.take_over(run, given["secrets"], leases)
     try:

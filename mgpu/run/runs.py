@@ -170,6 +170,8 @@ def _read(folder: str, lives: Living) -> Run:
 def _told(folder: str, lives: Living) -> Run:
     identity = os.path.basename(folder)
     data = state.read(os.path.join(folder, "run.json"))
+    if data is None and not os.path.exists(os.path.join(folder, "run.json")):
+        data = {"format": state.FORMAT, "name": identity, "commands": []}  # not yet, or who made it was killed
     if data is None:
         return Run(identity, folder, "unreadable", {}, {})
     if data.get("format", 0) > state.FORMAT:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from contextlib import suppress
 from fnmatch import fnmatchcase
 
 from mgpu.machine import processes
@@ -34,7 +35,7 @@ class Starter:
         self.run = os.path.basename(folder)
         self.caller: dict[str, str] = hello["env"]
         self.path: str = hello["path"]
-        self.warm = self.standin() if hello["boxed"] else None
+        self.warm: Standin | None = self.standin() if hello["boxed"] else None
         self.secrets: dict[str, dict[str, str]] = {}
         self.leases: list[int] = []
 
@@ -50,10 +51,16 @@ class Starter:
         if task.boxed:
             standin, self.warm = self.warm or self.standin(), None
             task.pid = standin.pid
-            standin.begin(task.name, secrets, self.leases)
+            with suppress(OSError):  # it is dead already, and that is seen when it is reaped
+                standin.begin(task.name, secrets, self.leases)
         else:
             env = environment(self.run, task.command, self.caller, secrets)
             task.pid = process(task.command, env, state.log(self.folder, task.name))
+
+    def reaped(self, pid: int) -> None:
+        """A child is gone: it may be the stand-in that waits."""
+        if self.warm and self.warm.pid == pid:
+            self.warm = None
 
     def standin(self) -> Standin:
         """A new process to stand for a container. Raises OSError."""
@@ -62,14 +69,17 @@ class Starter:
 
 
 class Standin:
-    """What stands for a container, once it is told for which. It answers no signal before it can hand it on."""
+    """What stands for a container, once it is told for which. It answers no signal before it can hand it on.
+
+    It has none of this process's stderr: until the run is there that is the caller's, who may wait for its end.
+    """
 
     def __init__(self, env: Mapping[str, str], folder: str) -> None:
         argv = [sys.executable, "-m", "mgpu.run.container", folder]
         self.end, its = handover.pair()
         os.chdir("/")
         with its:
-            self.pid = spawned(sys.executable, argv, env, its.fileno(), 2, blocked=FORWARDED)
+            self.pid = spawned(sys.executable, argv, env, its.fileno(), 1, blocked=FORWARDED)
 
     def begin(self, task: str, secrets: Mapping[str, str], leases: list[int]) -> None:
         """Tell it the task, and give it the leases to hold."""

@@ -95,6 +95,16 @@ def events(folder: str) -> Iterator[dict[str, Any]]:
             yield event
 
 
+def settle_in(folder: str) -> None:
+    """Let go of the terminal, and of whoever reads there: from now on this process speaks to a log in the folder."""
+    log = os.open(os.path.join(folder, "keeper.log"), os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    nothing = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+    for here, there in ((nothing, 0), (log, 1), (log, 2)):
+        os.dup2(here, there)
+    os.close(nothing)
+    os.close(log)
+
+
 def log(folder: str, task: str) -> str:
     """The log file of a task."""
     return os.path.join(folder, "logs", f"{task}.log")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from mgpu.errors import HostError
@@ -38,13 +39,17 @@ def _is_keeper(pid: int, folder: str) -> bool:
 
 def stop(run: runs.Run, now: bool = False) -> None:
     """End `run` and return once nothing of it lives; `now`: without grace. Raises HostError where something stays."""
-    grace = sum(command["stop"]["grace"] for command in run.data.get("commands", ())) + SLACK
-    if not ask(run.folder, now):
+    asked = _asked(run, now)
+    commands = (state.read(os.path.join(run.folder, "run.json")) or run.data).get("commands", ())
+    deadline = time.monotonic() + (0.0 if now else sum(command["stop"]["grace"] for command in commands))
+    if asked:
+        _until(lambda: not _kept(run), deadline + SLACK)
+    if _left(run):
         state.note(run.folder, "stopping")
-        _signal(run, now)
-    if not _gone(run, grace):
-        _signal(run, now=True)
-        if not _gone(run, SLACK):
+        _signal(run, commands, now)
+    if not _until(lambda: _gone(run), deadline):
+        _signal(run, commands, now=True)
+        if not _until(lambda: _gone(run), time.monotonic() + SLACK):
             raise HostError(
                 f"{run.name} will not end: {', '.join(_left(run))}", "it may hang in the driver: look at it"
             )
@@ -53,7 +58,29 @@ def stop(run: runs.Run, now: bool = False) -> None:
         state.note(run.folder, "over", code=143, by=None)
 
 
-def _signal(run: runs.Run, now: bool) -> None:
+def _asked(run: runs.Run, now: bool) -> bool:
+    """Whether the run's keeper was asked; one that is only just given the run, and not told of yet, is waited for."""
+    return _until(lambda: ask(run.folder, now) or not _kept(run), time.monotonic() + SLACK) and _kept(run)
+
+
+def _kept(run: runs.Run) -> bool:
+    return locks.held(os.path.join(run.folder, state.LOCK))
+
+
+def _gone(run: runs.Run) -> bool:
+    return not _kept(run) and not _left(run)
+
+
+def _until(check: Callable[[], bool], deadline: float) -> bool:
+    """Wait until `check` holds; False where it does not by then."""
+    while not check():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.02)
+    return True
+
+
+def _signal(run: runs.Run, commands: Iterable[dict[str, Any]], now: bool) -> None:
     """Ask what lives of the run to end, or kill it. What stands for a container hands that on; where it is gone, the
     engine is asked, and no process inside a container is signalled on its own."""
     pids = [pid for pid in processes.of_run(run.id) if not processes.inside(pid)]
@@ -64,11 +91,15 @@ def _signal(run: runs.Run, now: bool) -> None:
             processes.send(
                 process, signal.SIGTERM if not now else signal.SIGQUIT if pid in standins else signal.SIGKILL
             )
-    if not standins:
-        commands = {command["task"]: command for command in run.data.get("commands", ())}
-        boxes.signal(
-            run.id, {name: "SIGKILL" if now else command["stop"]["signal"] for name, command in commands.items()}
-        )
+    stood = {event.get("task") for event in state.events(run.folder) if event.get("pid") in standins}
+    words = {command["task"]: command["stop"]["signal"] for command in commands}
+
+    def word_for(task: str) -> str | None:
+        if now:
+            return "SIGKILL"
+        return None if task in stood else words.get(task, "SIGTERM")
+
+    boxes.signal(run.id, word_for)
 
 
 def _stands_in(pid: int) -> bool:
@@ -77,16 +108,6 @@ def _stands_in(pid: int) -> bool:
             return b"mgpu.run.container" in file.read().split(b"\0")
     except OSError:
         return False
-
-
-def _gone(run: runs.Run, within: float) -> bool:
-    lock = os.path.join(run.folder, state.LOCK)
-    deadline = time.monotonic() + within
-    while locks.held(lock) or _left(run):
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.02)
-    return True
 
 
 def _left(run: runs.Run) -> list[str]:

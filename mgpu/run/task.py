@@ -34,6 +34,7 @@ class Task:
         self.watch: Watch | None = None
         self.boxed: bool = command["container"] is not None
         self.deaths = 0
+        self.boxed_at = 0.0
         self.again: float | None = None
 
     @property
@@ -59,9 +60,11 @@ class Task:
     def died(self) -> bool:
         """Whether the process that stands for a container was killed, which says nothing of the container; it is then
         settled when to start it anew."""
+        if not self.boxed or self.code is None or self.code >= 0:
+            return False
         if self.again is None and time.monotonic() > self.latest + LONG:
             self.deaths = 0
-        if not self.boxed or self.code is None or self.code >= 0 or self.deaths > MOST_DEATHS:
+        if self.again is None and self.deaths >= MOST_DEATHS:
             return False
         if self.again is None:
             self.again = time.monotonic() + 0.05 * 2**self.deaths

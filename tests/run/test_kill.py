@@ -1,66 +1,59 @@
-"""kill -9 at random moments of the runner, the keeper, the agent: a GPU is held while anything of its job lives, and
+"""kill -9 at random moments of all that keeps a run, and of its job: a GPU is held while anything of its job lives, and
 free one second after; no live job is lost from `ps`, and `stop` ends every one."""
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import random
+import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from mgpu.machine import leases, locks, processes
-from tests.end_to_end.host import Host, eventually, kill, lives
-from tests.fakes.nvml import uuid
+from tests.end_to_end.host import eventually, kill, lives
+from tests.fakes.docker import Engine
+from tests.require import require
+from tests.run.scene import SOAK, Scene, Tally, judge, scene, settled, told
 
-SOAK = "MGPU_SOAK" in os.environ
-ROUNDS = 100 if SOAK else 12
-GPUS = [uuid(index) for index in range(4)]
+TALLY = Tally()
 
-AGENT = """
-import os, pathlib, subprocess, sys
-work = "import time; time.sleep(1000)"
-workers = [subprocess.Popen([sys.executable, "-c", work], start_new_session=True) for _ in range(2)]
-pathlib.Path("agent.new").write_text(" ".join(str(pid) for pid in [os.getpid(), *(w.pid for w in workers)]))
-os.rename("agent.new", "agent")
-for worker in workers:
-    worker.wait()
+WORKER = """
+import os, time
+with open("ran", "a") as ran:
+    print(os.getpid(), file=ran)
+time.sleep(1000)
 """
+
+Victims = Callable[[Scene, int], set[int]]
+"""The processes to kill, of this host and this runner; none while they are not there yet."""
+
+
+def seeds(count: int) -> pytest.MarkDecorator:
+    """So many random moments in every run, and seven times as many in a soak: 300 in all."""
+    return pytest.mark.parametrize("seed", range(count * 50 // 7 if SOAK else count))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def figures(request: pytest.FixtureRequest) -> Iterator[None]:
+    yield
+    told(request, "killed at random moments", TALLY.told())
 
 
 @pytest.fixture
-def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Host]:
-    """A host in which, at the end, nothing that a test started is left."""
-    made = Host(tmp_path)
-    monkeypatch.setenv("MGPU_LOCK_DIR", made.env["MGPU_LOCK_DIR"])
-    yield made
-    for pid in of_host(made):
-        kill(pid)
+def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Scene]:
+    with scene(tmp_path, monkeypatch) as made:
+        yield made
 
 
-def of_host(host: Host) -> set[int]:
-    """Every live process that mgpu has started on this host, keepers and jobs and what they left."""
-    own = {pid for pid in processes.table() if processes.variable(pid, "MGPU_STATE_DIR") == str(host.state)}
-    return own | keepers(host)
-
-
-def keepers(host: Host) -> set[int]:
-    """The live keepers of this host, by the run's folder on their command line."""
-    return {pid for pid in processes.table() if os.fsencode(host.state) + b"/" in command_line(pid)}
-
-
-def command_line(pid: int) -> bytes:
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes()
-    except OSError:
-        return b""
-
-
-def pids_in(file: Path) -> list[int]:
-    return [int(word) for word in file.read_text().split()] if file.exists() else []
+@pytest.fixture
+def docked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, engine: Engine) -> Iterator[Scene]:
+    with scene(tmp_path, monkeypatch, engine) as made:
+        yield made
 
 
 def pause(chance: random.Random, longest: float) -> None:
@@ -68,113 +61,163 @@ def pause(chance: random.Random, longest: float) -> None:
     time.sleep(chance.random() * longest)
 
 
-def held() -> int:
-    return len(leases.holders(GPUS))
+def kill_all(pids: set[int], chance: random.Random) -> None:
+    """Kill these in a random order, and be sure that they are dead."""
+    order = sorted(pids)
+    chance.shuffle(order)
+    for pid in order:
+        with suppress(ProcessLookupError):
+            kill(pid)
+    eventually(lambda: not any(map(lives, pids)), "the killed are dead")
 
 
-def locked() -> int:
-    """How many GPUs the kernel itself says are held, whatever notes and marks tell."""
-    return sum(locks.held(os.path.join(leases.folder(), f"gpu-{gpu}.lock")) for gpu in GPUS)
+def killed_in(host: Scene, kind: str, seed: int, victims: Victims, longest: float) -> subprocess.CompletedProcess[str]:
+    """Start a run, wait until its victims are there, kill them at a random moment after, and judge what is left."""
+    chance = random.Random(f"{kind} {seed}")
+    with TALLY(kind):
+        runner = host.start("run", host.job())
+        eventually(lambda: victims(host, runner.pid), "the victims are there")
+        pause(chance, longest)
+        kill_all(victims(host, runner.pid), chance)
+        judge(host)
+        assert host.ran() <= 1, "the job was run twice"
+        said = runner.communicate(timeout=30)
+    return subprocess.CompletedProcess(runner.args, runner.returncode, *said)
 
 
-def judge(host: Host, jobs: list[int], state: str) -> None:
-    """What must hold once the killing is over: a job that lives is seen in `state` with its GPU, and can be stopped."""
-    if any(lives(pid) for pid in jobs):
-        assert held() == 1, "a job lives, and its GPU is free"
-        alive = [run for run in host.runs() if run["state"] == state]
-        assert len(alive) == 1, f"a job lives, and ps does not show it as {state}: {host.runs()}"
-        assert len(alive[0]["tasks"][0]["gpus"]) == 1
-        stopped = host.mgpu("stop", alive[0]["id"])
-        assert stopped.returncode == 0, stopped.stderr
-        assert not [pid for pid in jobs if lives(pid)], "stop came back, and the job lives"
-    settled(host)
+@seeds(4)
+def test_the_runner_of_a_process(host: Scene, seed: int) -> None:
+    killed_in(host, "runner of a process", seed, lambda host, runner: {runner}, 0.6)
 
 
-def settled(host: Host) -> None:
-    """What must hold once nothing lives: every GPU is free within a second, and the next run gets them all."""
-    eventually(lambda: held() == 0, "the GPU is free once nothing lives", within=1.0)
-    assert not of_host(host)
-    assert host.mgpu("run", host.task("true", "next", gpus=4)).returncode == 0
+@seeds(4)
+def test_the_keeper_of_a_process(host: Scene, seed: int) -> None:
+    done = killed_in(host, "keeper of a process", seed, lambda host, runner: host.keepers(), 0.2)
+    assert done.returncode == 125, done.stderr
 
 
-@pytest.mark.parametrize("seed", range(ROUNDS))
-def test_the_runner_killed_at_any_moment(host: Host, seed: int) -> None:
-    pid = host.folder / "pid"
-    runner = host.start("run", host.task("echo $$ > pid.new; mv pid.new pid; exec sleep 1000", gpus=1))
-    pause(random.Random(seed), 0.6)
-    kill(runner.pid)
-    runner.communicate()
-    eventually(lambda: pid.exists() or not of_host(host), "either the job came about, or nothing did")
-    judge(host, pids_in(pid), "running")
+@seeds(3)
+def test_the_runner_of_a_container(docked: Scene, seed: int) -> None:
+    killed_in(docked, "runner of a container", seed, lambda host, runner: {runner}, 1.2)
 
 
-@pytest.mark.parametrize("seed", range(ROUNDS))
-def test_the_keeper_killed_at_any_moment(host: Host, seed: int) -> None:
-    pid = host.folder / "pid"
-    runner = host.start("run", host.task("echo $$ > pid.new; mv pid.new pid; exec sleep 1000", gpus=1))
-    (keeper,) = eventually(lambda: keepers(host), "the keeper is there")
-    pause(random.Random(seed), 0.12)
-    kill(keeper)
-    runner.communicate(timeout=30)
-    assert runner.returncode == 125
-    eventually(lambda: pid.exists() or not of_host(host), "either the job came about, or nothing did")
-    assert locked() == pid.exists(), "the job itself holds the lease, and nothing else does"
-    judge(host, pids_in(pid), "unkept")
+@seeds(4)
+def test_the_keeper_of_a_container(docked: Scene, seed: int) -> None:
+    done = killed_in(docked, "keeper of a container", seed, lambda host, runner: host.keepers(), 1.2)
+    assert done.returncode == 125, done.stderr
 
 
-@pytest.mark.parametrize("seed", range(ROUNDS // 2))
-def test_the_keeper_killed_while_it_stops(host: Host, seed: int) -> None:
-    script = "trap '' TERM; echo $$ > pid.new; mv pid.new pid; while true; do sleep 0.05; done"
-    host.mgpu("run", "--detach", host.task(script, gpus=1, stop_grace="200ms"))
-    eventually((host.folder / "pid").exists, "the job runs")
-    (keeper,) = keepers(host)
-    stopper = host.start("stop", "job")
-    pause(random.Random(seed), 0.5)
-    if lives(keeper):
-        kill(keeper)
-    stopper.communicate(timeout=60)
-    assert stopper.returncode == 0
-    assert not any(map(lives, pids_in(host.folder / "pid"))), "stop came back, and the job lives"
-    settled(host)
+@seeds(6)
+def test_what_stands_for_a_container(docked: Scene, seed: int) -> None:
+    done = killed_in(docked, "stand-in", seed, lambda host, runner: host.standins(), 1.2)
+    assert done.returncode == 130, done.stderr
 
 
-def agent(host: Host) -> tuple[int, list[int]]:
-    """Start a run like torchrun: an agent whose workers have sessions of their own, and none of its descriptors."""
-    (host.folder / "agent.py").write_text(AGENT)
-    spec = host.spec(f"kind: task\ngpus: 1\nstop_grace: 1s\ncommand: [{sys.executable}, agent.py]\n")
-    assert host.mgpu("run", "--detach", spec).returncode == 0
-    first, *workers = eventually(lambda: pids_in(host.folder / "agent"), "the agent has its workers")
-    return first, workers
+@seeds(5)
+def test_what_stands_for_a_container_and_the_keeper(docked: Scene, seed: int) -> None:
+    def both(host: Scene, runner: int) -> set[int]:
+        standins = host.standins()
+        return standins | host.keepers() if standins else set()
+
+    killed_in(docked, "stand-in and keeper", seed, both, 1.2)
 
 
-def test_the_agent_alone_killed_takes_its_workers_with_it(host: Host) -> None:
-    first, workers = agent(host)
-    kill(first)
-    eventually(lambda: not any(map(lives, workers)), "the keeper has ended the workers")
-    eventually(lambda: held() == 0, "the GPU is free", within=1.0)
-    assert [run["state"] for run in host.runs()] == ["failed"]
-    settled(host)
+@seeds(4)
+def test_what_stands_for_a_container_the_keeper_and_the_runner(docked: Scene, seed: int) -> None:
+    def line(host: Scene, runner: int) -> set[int]:
+        standins = host.standins()
+        return standins | host.keepers() | {runner} if standins else set()
+
+    killed_in(docked, "stand-in, keeper and runner", seed, line, 1.2)
 
 
-def test_the_gpu_of_workers_without_agent_and_keeper_is_not_given_out(host: Host) -> None:
-    first, workers = agent(host)
-    (keeper,) = keepers(host)
-    kill(keeper)
-    kill(first)
-    eventually(lambda: not lives(keeper) and not lives(first), "both are dead")
-    assert all(map(lives, workers))
-    refused = host.mgpu("run", host.task("true", "other", gpus=4))
-    assert refused.returncode == 75
-    assert "what is left of run job" in refused.stderr
-    assert held() == 1
-    judge(host, workers, "unkept")
+@seeds(3)
+def test_the_keeper_killed_while_it_stops(host: Scene, seed: int) -> None:
+    chance = random.Random(seed)
+    with TALLY("keeper while it stops"):
+        spec = host.job("trap '' TERM; echo >> ran; while true; do sleep 0.05; done", stop_grace="200ms")
+        host.mgpu("run", "--detach", spec)
+        eventually(host.ran, "the job runs")
+        stopper = host.start("stop", "job")
+        pause(chance, 0.5)
+        kill_all(host.keepers(), chance)
+        stopper.communicate(timeout=60)
+        assert stopper.returncode == 0
+        assert not host.alive(), "stop came back, and the job lives"
+        settled(host)
 
 
-def test_everything_killed_at_once_leaves_nothing_held(host: Host) -> None:
+def agent(host: Scene) -> tuple[int, set[int]]:
+    """Start a run like torchrun: its agent, and the workers."""
+    assert host.mgpu("run", "--detach", host.agent()).returncode == 0
+    eventually(host.ran, "the agent has its workers")
+    first, *workers = map(int, (host.folder / "agent").read_text().split())
+    return first, set(workers)
+
+
+def torchrun(host: Scene) -> tuple[int, set[int]]:
+    """Start a run of the real torchrun: its agent, and the workers."""
+    require("torch", importlib.util.find_spec("torch") is not None, "torchrun comes with it")
+    (host.folder / "train.py").write_text(WORKER)
+    spec = host.spec("kind: training\nengine: torchrun\nscript: train.py\ngpus: 2\nstop_grace: 1s\n")
+    path = os.pathsep.join([os.path.dirname(sys.executable), host.env["PATH"]])
+    started = host.mgpu("run", "--detach", spec, PATH=path)
+    assert started.returncode == 0, started.stderr
+    eventually(lambda: host.ran() == 2, "both workers work", within=60)
+    (event,) = host.events("started")
+    return int(event["pid"]), set(map(int, (host.folder / "ran").read_text().split()))
+
+
+@seeds(3)
+def test_the_agent_alone(host: Scene, seed: int) -> None:
+    judge_agent(host, "agent", seed, agent)
+
+
+@seeds(2)
+def test_the_agent_of_torchrun_alone(host: Scene, seed: int) -> None:
+    judge_agent(host, "torchrun's agent", seed, torchrun)
+
+
+def judge_agent(host: Scene, kind: str, seed: int, start: Callable[[Scene], tuple[int, set[int]]]) -> None:
+    """The agent alone killed takes its workers with it: the keeper ends them."""
+    with TALLY(kind):
+        first, workers = start(host)
+        pause(random.Random(seed), 0.3)
+        kill(first)
+        eventually(lambda: not any(map(lives, workers)), "the keeper has ended the workers")
+        settled(host)
+        assert {run["name"]: run["state"] for run in host.runs()} == {"job": "failed", "next": "ended"}
+
+
+@seeds(3)
+def test_the_agent_and_the_keeper(host: Scene, seed: int) -> None:
+    judge_workers(host, "agent and keeper", seed, agent)
+
+
+@seeds(2)
+def test_the_agent_of_torchrun_and_the_keeper(host: Scene, seed: int) -> None:
+    judge_workers(host, "torchrun's agent and keeper", seed, torchrun)
+
+
+def judge_workers(host: Scene, kind: str, seed: int, start: Callable[[Scene], tuple[int, set[int]]]) -> None:
+    """Workers without agent and keeper hold no lock, and are not overlooked."""
+    chance = random.Random(seed)
+    with TALLY(kind):
+        first, workers = start(host)
+        pause(chance, 0.3)
+        kill_all({first, *host.keepers()}, chance)
+        if all(map(lives, workers)):
+            refused = host.all_gpus("other")
+            if all(map(lives, workers)):
+                assert (refused.returncode, "what is left of run job" in refused.stderr) == (75, True), refused.stderr
+        judge(host)
+
+
+def test_everything_killed_at_once_leaves_nothing_held(host: Scene) -> None:
     agent(host)
-    first = keepers(host)  # a keeper that is left for last would tell of the rest
-    for pid in [*first, *of_host(host) - first]:
+    first = host.keepers()  # a keeper that is left for last would tell of the rest
+    for pid in [*first, *host.of_host() - first]:
         kill(pid)
-    eventually(lambda: held() == 0, "the GPU is free", within=1.0)
+    eventually(lambda: host.held() == 0, "the GPUs are free", within=1.0)
     assert [run["state"] for run in host.runs()] == ["lost"]
     settled(host)
