@@ -15,6 +15,8 @@ PATIENCE = 60.0
 TIDYING = 10.0
 """Seconds after which a container stays for the next run to remove."""
 PAUSE = 0.2
+KILLED = range(129, 160)
+"""The exit statuses of what a signal has ended."""
 LOOK = ["nvidia-smi", "--query-gpu=uuid", "--format=csv,noheader"]
 """What shows which GPUs a container has: NVIDIA's toolkit puts it into each."""
 
@@ -74,13 +76,15 @@ def leave(api: APIClient, network: str, run: str) -> None:
 
 
 def seen_gpus(api: APIClient, identity: str) -> list[str] | None:
-    """The UUIDs of the GPUs that the container sees; None where it cannot be asked: no nvidia-smi, or it has ended."""
+    """The UUIDs of the GPUs that the container sees; None where it cannot be asked: no nvidia-smi, or it has ended,
+    which kills what is just being asked."""
     try:
         asked = api.exec_create(identity, LOOK)["Id"]
         said = api.exec_start(asked).decode(errors="replace")
         status = api.exec_inspect(asked)["ExitCode"]
+        lives = api.inspect_container(identity)["State"]["Running"]
     except away():
         return None
-    if status in (None, 126, 127):
+    if not lives or status is None or status in KILLED or status in (126, 127):
         return None
     return [word for word in said.split() if word.startswith("GPU-")]
