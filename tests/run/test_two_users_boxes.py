@@ -196,7 +196,7 @@ def test_stop_does_not_call_a_container_over_that_it_cannot_ask_about(ground: Gr
     orphaned(ground, engine)
     os.kill(engine._pid, signal.SIGSTOP)
     try:
-        done = ground.ada.mgpu("stop", "boxed")
+        done = ground.ada.mgpu("stop", "boxed", "--now")
     finally:
         os.kill(engine._pid, signal.SIGCONT)
     assert done.returncode == 125, (done.returncode, done.stderr)
