@@ -21,6 +21,7 @@ def docker_lines(command: Command, box: Container) -> list[list[str]]:
     lines += [["--log-driver", LOGS], *_gpus(box)]
     lines += [["--label", f"{name}={value}"] for name, value in box.labels]
     lines += [["--user", box.user]] if box.user else []
+    lines += [["--network", box.network], ["--network-alias", box.alias]] if box.network and box.alias else []
     if box.shm:
         lines += [["--shm-size", f"{box.shm // 2**30}g"]]
     lines += [["--publish", f"{_bracketed(host)}:{outer}:{inner}"] for host, outer, inner in box.publish]
@@ -58,9 +59,13 @@ def create_arguments(argv: list[str], env: Mapping[str, str], box: Mapping[str, 
         "labels": dict(box["labels"]),
         "user": box["user"],
         "working_dir": box["workdir"],
+        "networking_config": {"EndpointsConfig": {box["network"]: {"Aliases": [box["alias"]]}}}
+        if box["network"]
+        else None,
         "ports": [(inner, "tcp") for _, _, inner in box["publish"]],
         "host_config": {
             "init": True,
+            "network_mode": box["network"],
             "security_opt": [SECURITY],
             "log_config": {"Type": LOGS, "Config": {}},
             "device_requests": [{"device_ids": list(box["gpus"]), **devices}] if box["gpus"] else None,

@@ -133,6 +133,8 @@ def _container(task: Task, engine: Engine, plan: Plan) -> Container:
         cdi=bool(devices),
         labels=(("mgpu.gpus", ",".join(gpu.id for gpu in task.gpus)),) if task.gpus else (),
         user=(machine.user or USER) if engine.scripted else None,
+        network=task.network,
+        alias=task.name if task.network else None,
         publish=((job.host, task.port, task.port),) if task.port else (),
         volumes=(*cache, folder, *volumes),
         shm=engine.shm,

@@ -18,6 +18,8 @@ MARKS = {HOME: '"$HOME"', FOLDER: '"$PWD"', USER: '"$(id -u):$(id -g)"'}
 def script(plan: Plan, commands: tuple[Command, ...]) -> str:
     """The plan as comments, and every command as shell text: of several, each in parentheses, servers behind `&`."""
     blocks = [f"# {line}" for line in described(plan)]
+    networks = {command.container.network: None for command in commands if command.container}
+    blocks += [f"\ndocker network create {quote(network)}" for network in networks if network]
     for task, command in zip(plan.tasks, commands, strict=True):
         text = shell(command, plan)
         if len(commands) > 1:

@@ -17,7 +17,7 @@ from mgpu.machine import locks, notes
 from mgpu.machine.claims import Look
 from mgpu.machine.notes import Holder
 
-__all__ = ["Clash", "Holder", "Lease", "Share", "folder", "holders", "take", "tidy"]
+__all__ = ["Clash", "Holder", "Lease", "Share", "folder", "holders", "locked", "take", "tidy"]
 
 ENDING = ".lock"
 
@@ -178,6 +178,14 @@ def _holder_of(path: str, look: Look) -> str | None:
         return _blocking(handle) if locks.locked(handle) else _left(handle, look)
     finally:
         os.close(handle)
+
+
+def locked() -> frozenset[str]:
+    """The names of the lock files that somebody holds."""
+    try:
+        return frozenset(name for name in os.listdir(place()) if locks.held(os.path.join(place(), name)))
+    except OSError:
+        return frozenset()
 
 
 def tidy() -> None:

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
-from functools import partial
 from typing import NamedTuple
 
 from mgpu.engines import engine_named
 from mgpu.errors import NoRoom
+from mgpu.plan.addresses import addressed
 from mgpu.plan.choose import Chosen, Wish, choose
 from mgpu.plan.fitness import permanent, unfit, unusable
 from mgpu.plan.layout import laid_out
 from mgpu.plan.links import UNKNOWN, Links, words
 from mgpu.spec.between import before, port_of
-from mgpu.spec.references import KEYS, filled
-from mgpu.values.engine import url
 from mgpu.values.machine import LINK_KINDS, Gpu, Machine
 from mgpu.values.plan import Plan, Task
 from mgpu.values.spec import Gpus, Job, Spec
@@ -41,7 +38,8 @@ def place(spec: Spec, machine: Machine, ignore_foreign: bool = False) -> Plan:
 
         raise refusal(wishes, machine, ignore_foreign, _ever(copies, machine, links))
     free_ports(copies, machine)
-    tasks = _linked({copy.name: _task(spec, copy, copies, chosen[copy.name], machine, links) for copy in copies})
+    placed = {copy.name: _task(spec, copy, copies, chosen[copy.name], machine, links) for copy in copies}
+    tasks = addressed(spec, placed)
     return Plan(spec.name, machine, tuple(tasks[name] for name in _order(tasks)))
 
 
@@ -123,7 +121,7 @@ def _task(spec: Spec, copy: Copy, copies: list[Copy], gpus: Chosen, machine: Mac
         version,
         machine.cpus,
         needs,
-        tuple(reason for reason in reasons if reason),
+        because=tuple(reason for reason in reasons if reason),
     )
 
 
@@ -154,28 +152,6 @@ def _because(job: Job, gpus: Chosen, machine: Machine, links: Links) -> str | No
         return f"GPU: {'the first that is free' if alone else 'free, and it leaves the most NVLink together'}"
     worst = links.worst(gpus)
     return f"GPUs: joined by {words(worst)}" + (", the best there is free" if worst < UNKNOWN else "")
-
-
-def _linked(tasks: dict[str, Task]) -> dict[str, Task]:
-    """The tasks with the references between them filled in."""
-
-    first: dict[str, Task] = {}
-    urls: dict[str, list[str]] = {}
-    for task in tasks.values():
-        first.setdefault(task.job.name, task)
-        urls.setdefault(task.job.name, []).append(url(task))
-
-    def answer(asking: Task, name: str, part: str) -> str:
-        if part == "urls":
-            return ",".join(urls[name])
-        one = asking if asking.job.name == name else first[name]
-        host, _, port = url(one).removeprefix("http://").rpartition(":")
-        return {"url": url(one), "host": host, "port": port}[part]
-
-    def settled(task: Task) -> Job:
-        return replace(task.job, **{key: filled(getattr(task.job, key), partial(answer, task)) for key in KEYS})
-
-    return {name: replace(task, job=settled(task)) for name, task in tasks.items()}
 
 
 def _order(tasks: dict[str, Task]) -> list[str]:

@@ -69,7 +69,7 @@ def _mine(run: str | None = None) -> list[daemon.Box]:
 
 def signal(run: str, word_for: Callable[[str], str | None]) -> None:
     """Send to each living container of the run the signal for its task, if there is one."""
-    from mgpu.run.container import away, client
+    from mgpu.run.sdk import away, client
 
     for box in _mine(run):
         word = word_for(box.labels.get(daemon.TASK, ""))

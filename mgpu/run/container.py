@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 from mgpu.command.docker import create_arguments
 from mgpu.machine import daemon, processes
 from mgpu.run import boxes, handover, refusals, state
+from mgpu.run.sdk import away, client, join, leave, removed, seen_gpus
 
 if TYPE_CHECKING:
     from docker import APIClient
@@ -29,14 +30,10 @@ if TYPE_CHECKING:
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
 """SIGQUIT kills the container; every other asks it to stop, by the signal that its engine wants."""
 PATIENCE = 60.0
-"""Seconds that one answer of the engine may take, and that an engine may be away once the container's process is."""
-TIDYING = 10.0
-"""Seconds after which a container stays for the next run to remove."""
+"""Seconds that an engine may be away once the container's process is."""
 CLASH = 10.0
 """Seconds that the name of a container may be taken by one that is on its way to be there, or to go."""
 PAUSE = 0.2
-LOOK = ["nvidia-smi", "--query-gpu=uuid", "--format=csv,noheader"]
-"""What shows which GPUs a container has: NVIDIA's toolkit puts it into each."""
 
 
 class Box:
@@ -70,6 +67,8 @@ class Box:
             self.id = self.id or self.made(api)
             self.begin(api)
             status = self.followed(api)
+            if network := self.command["container"]["network"]:
+                leave(api, network, self.run)
         except APIError as error:
             if self.id:
                 removed(api, self.id)
@@ -122,6 +121,8 @@ class Box:
         arguments = create_arguments(self.command["argv"], self.environment(), box)
         own = {daemon.GPUS: "", **arguments.pop("labels"), daemon.RUN: self.run, daemon.TASK: self.task}
         labels = {**own, daemon.NAME: self.name, daemon.OWNER: str(os.getuid())}
+        if box["network"]:
+            join(api, box["network"], self.run, os.getuid())
         host = api.create_host_config(**arguments.pop("host_config"))
         identity = str(api.create_container(**arguments, labels=labels, host_config=host)["Id"])
         self.note("boxed", container=identity, log=os.fstat(self.log).st_size)
@@ -229,57 +230,6 @@ class Box:
         code = int(told["ExitCode"])
         self.note("exited", code=code)
         return code
-
-
-def client(patience: float = PATIENCE) -> APIClient:
-    """The SDK's client of this host's engine; `patience` in seconds of silence."""
-    from docker import APIClient
-
-    return APIClient(base_url=daemon.address(), version="auto", timeout=patience)
-
-
-def away() -> tuple[type[Exception], ...]:
-    """What is raised where the engine does not answer, or breaks off."""
-    from docker.errors import DockerException
-    from requests import RequestException
-    from urllib3.exceptions import HTTPError
-
-    return DockerException, RequestException, HTTPError, OSError
-
-
-def removed(api: APIClient, identity: str) -> bool:
-    """Remove a container that does not run, with the volumes that only it had; False where it stays: it runs, maybe.
-
-    An engine that restarts gets some time.
-    """
-    from docker.errors import APIError, NotFound
-
-    deadline = time.monotonic() + TIDYING
-    while time.monotonic() < deadline:
-        try:
-            api.remove_container(identity, v=True)
-        except NotFound:
-            return True
-        except APIError:
-            return False
-        except away():
-            time.sleep(PAUSE)
-        else:
-            return True
-    return False
-
-
-def seen_gpus(api: APIClient, identity: str) -> list[str] | None:
-    """The UUIDs of the GPUs that the container sees; None where it cannot be asked: no nvidia-smi, or it has ended."""
-    try:
-        asked = api.exec_create(identity, LOOK)["Id"]
-        said = api.exec_start(asked).decode(errors="replace")
-        status = api.exec_inspect(asked)["ExitCode"]
-    except away():
-        return None
-    if status in (None, 126, 127):
-        return None
-    return [word for word in said.split() if word.startswith("GPU-")]
 
 
 def write(log: int, text: bytes) -> None:

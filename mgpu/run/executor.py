@@ -27,6 +27,9 @@ KEEPER = os.path.join(os.path.dirname(__file__), "keeper.py")
 PATIENCE = 3.0
 """Seconds that a clash with another mgpu, or a port just taken, is tried again without --wait."""
 PAUSE = 0.2
+LOOK = 2.0
+"""Seconds after which one that waits looks at the whole machine again, though no lock has come free: a stranger may
+have ended, a container that nobody keeps, a server on a port."""
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 
 
@@ -72,6 +75,7 @@ def start(
         began = time.monotonic()
         told: str | None = None
         while True:
+            held = leases.locked()
             try:
                 compiled = compile_spec(spec, snapshot.read(folder), None, ignore_foreign)
                 secrets = preflight.check(compiled, os.environ)
@@ -88,10 +92,29 @@ def start(
                 if waiting and not clash and refusal.message != told:
                     told = refusal.message
                     waiting(refusal)
-            time.sleep(PAUSE)
+            if wait:
+                _until_freed(held)
+            else:
+                time.sleep(PAUSE)
     except BaseException:
         keeper.dismiss()
         raise
+
+
+def _until_freed(held: frozenset[str]) -> None:
+    """Wait until one of the locks that are held comes free, and now and then for what no lock tells.
+
+    Looking at locks costs next to nothing, at the machine much; and not all that wait shall look at once.
+    """
+    from random import uniform
+
+    deadline = time.monotonic() + LOOK * uniform(0.5, 1)
+    while time.monotonic() < deadline:
+        time.sleep(PAUSE * uniform(0.5, 1.5))
+        now = leases.locked()
+        if held - now:
+            return
+        held = now
 
 
 def _hatched(spec: Spec) -> Keeper:

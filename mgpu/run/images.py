@@ -38,7 +38,7 @@ def pull(image: str, told: Callable[[Progress], None] = lambda progress: None) -
 
     Raises HostError where the registry refuses, or as soon as it is certain that the disk is too small.
     """
-    from mgpu.run.container import away, client
+    from mgpu.run.sdk import away, client
 
     layers = Layers()
     try:

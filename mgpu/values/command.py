@@ -32,7 +32,8 @@ class Stop(NamedTuple):
 class Container:
     """The box a command runs in. `gpus` are device ids of the host, or with `cdi` names of NVIDIA's CDI devices; `shm`
     in bytes; `publish` is (address on the host, port on the host, port in the container); `user` are the ids that it
-    runs as, None for the image's own; `labels` are what tells mgpu that a container holds GPUs."""
+    runs as, None for the image's own; in `network` the containers of one spec reach each other, this one as `alias`;
+    `labels` are what tells mgpu that a container holds GPUs."""
 
     image: str
     name: str
@@ -40,6 +41,8 @@ class Container:
     cdi: bool = False
     labels: tuple[tuple[str, str], ...] = ()
     user: str | None = None
+    network: str | None = None
+    alias: str | None = None
     publish: tuple[tuple[str, int, int], ...] = ()
     volumes: tuple[Volume, ...] = ()
     shm: int | None = None

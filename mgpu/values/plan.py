@@ -22,7 +22,8 @@ class Layout(NamedTuple):
 @dataclass(frozen=True)
 class Task:
     """One start of a job (a job with n replicas is n tasks). Where a scheduler
-    places by itself, `gpus` is empty and `gpu_count` says how many; `cpus` are the cores of the machine."""
+    places by itself, `gpus` is empty and `gpu_count` says how many; `cpus` are the cores of the machine; in `network`
+    the containers of one spec reach each other by the names of their tasks."""
 
     name: str
     job: Job
@@ -34,6 +35,7 @@ class Task:
     version: str | None = None
     cpus: int | None = None
     needs: Mapping[str, str] = field(default_factory=dict)
+    network: str | None = None
     because: tuple[str, ...] = ()
 
 

@@ -14,6 +14,7 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cached_property
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -36,17 +37,25 @@ class Repository:
     branches: tuple[str, ...] = ("main",)
     claims: Mapping[str, int] = field(default_factory=dict)
 
-    @property
+    @cached_property
     def commit(self) -> str:
-        return hashlib.sha1(repr(sorted(self.files.items())).encode()).hexdigest()
+        return hashlib.sha1(b"".join(self.files[path] for path in sorted(self.files))).hexdigest()
+
+    @cached_property
+    def sums(self) -> dict[str, tuple[str, str]]:
+        """What git and large file storage call each file."""
+        return {path: (blob(content), sha256(content)) for path, content in self.files.items()}
+
+    def etag(self, path: str) -> str:
+        return self.sums[path][len(self.files[path]) >= LARGE]
 
     def entry(self, path: str) -> dict[str, object]:
         """A file as the tree tells it."""
         content = self.files[path]
         size = self.claims.get(path, len(content))
-        row: dict[str, object] = {"type": "file", "path": path, "size": size, "oid": blob(content)}
+        row: dict[str, object] = {"type": "file", "path": path, "size": size, "oid": self.sums[path][0]}
         if len(content) >= LARGE:
-            row["lfs"] = {"oid": sha256(content), "sha256": sha256(content), "size": size, "pointerSize": 134}
+            row["lfs"] = {"oid": self.etag(path), "sha256": self.etag(path), "size": size, "pointerSize": 134}
         return row
 
 
@@ -152,14 +161,13 @@ class _Answer(BaseHTTPRequestHandler):
         elif len(found.files[path]) >= LARGE and not large:
             content = found.files[path]
             more = {"Location": f"/{name}/blob-of/{revision}/{path}", "X-Linked-Size": str(len(content))}
-            self.head(302, {**more, "X-Repo-Commit": found.commit, "X-Linked-ETag": f'"{sha256(content)}"'}, 0)
+            self.head(302, {**more, "X-Repo-Commit": found.commit, "X-Linked-ETag": f'"{found.etag(path)}"'}, 0)
         else:
             self.content(found, path)
 
     def content(self, found: Repository, path: str) -> None:
         content = found.files[path]
-        etag = sha256(content) if len(content) >= LARGE else blob(content)
-        more = {"ETag": f'"{etag}"', "X-Repo-Commit": found.commit, "Accept-Ranges": "bytes"}
+        more = {"ETag": f'"{found.etag(path)}"', "X-Repo-Commit": found.commit, "Accept-Ranges": "bytes"}
         asked = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
         first = int(asked[1]) if asked else 0
         if asked:

@@ -44,9 +44,9 @@ STANDIN: dict[str, Point] = {
     "while following": {"file": "http/client.py", "name": "getresponse", "event": "return", "within": "listen"},
 }
 ENDING: dict[str, Point] = {
-    "before remove": {"file": "run/container.py", "name": "removed", "event": "call"},
+    "before remove": {"file": "run/sdk.py", "name": "removed", "event": "call"},
     "while removing": {"file": "http/client.py", "name": "getresponse", "event": "call", "within": "removed"},
-    "after remove": {"file": "run/container.py", "name": "removed", "event": "return"},
+    "after remove": {"file": "run/sdk.py", "name": "removed", "event": "return"},
 }
 
 

@@ -3,52 +3,70 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from mgpu.machine import leases
 from tests.end_to_end.host import Host, eventually, kill
+from tests.run.scene import SOAK, told
 
-SOAK = "MGPU_SOAK" in os.environ
-TAKERS, ROUNDS = (32, 500) if SOAK else (16, 100)
-STARVED = 600 if SOAK else 90
-"""Seconds after which a taker that has not had all its leases gives up, and the test fails."""
+TAKERS, ROUNDS = 32, 500
+STARVED = 60
+"""Seconds that a taker may wait for one lease."""
 GPUS = [f"GPU-{index}" for index in range(8)]
+CARD, SHARE = 80 * 1024, 20 * 1024
+"""The MiB of a card, and those of the share that some takers ask for."""
 
 TAKER = """
-import json, os, random, sys, time
-from mgpu.machine.leases import Clash, Holder, take
-seed, rounds, marks = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
-deadline = time.monotonic() + float(sys.argv[4])
+import fcntl, json, os, random, sys, time
+from mgpu.machine.leases import Clash, Holder, Share, take
+
+marks = sys.argv[1]
+seed, rounds, starved, sharers, card, share = map(int, sys.argv[2:])
 chance = random.Random(seed)
 holder = Holder(f"none-{seed}", f"taker-{seed}", "someone", 0.0)
-said = {"taken": 0, "clashes": 0, "double": 0, "leaked": 0}
+shares = seed < sharers
+said = {"leases": 0, "shares": 0, "clashes": 0, "double": 0, "leaked": 0, "longest": 0.0}
 opened = len(os.listdir("/proc/self/fd"))
-while said["taken"] < rounds and not said["double"] + said["leaked"] and time.monotonic() < deadline:
+
+
+def count(gpu, mib):
+    # What is in use of a card, by the takers' own book of it: that of the card never less than nothing, nor too much.
+    with open(f"{marks}/{gpu}", "r+") as book:
+        fcntl.flock(book, fcntl.LOCK_EX)
+        used = int(book.read() or 0) + mib
+        book.seek(0)
+        book.write(f"{used:8}")
+    return used
+
+
+while said["leases"] < rounds and not said["double"] + said["leaked"]:
     gpus = chance.sample([f"GPU-{i}" for i in range(8)], chance.choice((1, 2, 4)))
-    try:
-        lease = take(gpus, (), holder)
-    except Clash:
-        said["clashes"] += 1
-        said["leaked"] += len(os.listdir("/proc/self/fd")) != opened
-        time.sleep(chance.random() / 500)
-        continue
-    mine = []
-    for gpu in gpus:
+    wanted = {gpu: Share(share, card) for gpu in gpus if shares and chance.random() < 0.7}
+    began = time.monotonic()
+    while True:
         try:
-            os.close(os.open(f"{marks}/{gpu}", os.O_CREAT | os.O_EXCL))
-            mine.append(gpu)
-        except FileExistsError:
-            said["double"] += 1
+            lease = take(gpus, (), holder, wanted)
+            break
+        except Clash:
+            said["clashes"] += 1
+            said["leaked"] += len(os.listdir("/proc/self/fd")) != opened
+            said["longest"] = max(said["longest"], time.monotonic() - began)
+            if said["longest"] > starved:
+                sys.exit(f"taker {seed} starved")
+            time.sleep(chance.random() / 50)
+    sizes = {gpu: share if gpu in wanted else card for gpu in gpus}
+    said["double"] += sum(count(gpu, mib) > card for gpu, mib in sizes.items())
     os.sched_yield()
-    for gpu in mine:
-        os.unlink(f"{marks}/{gpu}")
+    for gpu, mib in sizes.items():
+        count(gpu, -mib)
     lease.release()
-    said["taken"] += 1
+    said["leases"] += 1
+    said["shares"] += len(wanted)
 print(json.dumps(said))
 """
 
@@ -74,14 +92,43 @@ def python(program: str, *words: object) -> subprocess.Popen[str]:
     return subprocess.Popen([sys.executable, "-c", program, *map(str, words)], stdout=subprocess.PIPE, text=True)
 
 
-def test_no_gpu_has_two_holders_and_no_clash_leaves_half_a_lease(folder: Path) -> None:
-    takers = [python(TAKER, seed, ROUNDS, folder / "marks", STARVED) for seed in range(TAKERS)]
-    said = [json.loads(taker.communicate(timeout=STARVED + 30)[0]) for taker in takers]
+@pytest.mark.parametrize(("sharers", "rounds"), [(0, ROUNDS if SOAK else ROUNDS // 5), (TAKERS // 2, ROUNDS)])
+def test_no_gpu_has_two_holders_and_no_clash_leaves_half_a_lease(
+    request: pytest.FixtureRequest, folder: Path, sharers: int, rounds: int
+) -> None:
+    for gpu in GPUS:
+        (folder / "marks" / gpu).touch()
+    began = time.monotonic()
+    takers = [python(TAKER, folder / "marks", n, rounds, STARVED, sharers, CARD, SHARE) for n in range(TAKERS)]
+    said = [json.loads(taker.communicate(timeout=600)[0] or "{}") for taker in takers]
+    assert all(said), "a taker starved"
+    longest = max(each.pop("longest") for each in said)
     total = {key: sum(each[key] for each in said) for key in said[0]}
-    print(total)
+    words = ", ".join(f"{count} {key}" for key, count in total.items())
+    told(
+        request, f"{TAKERS} takers", f"  {words}; longest wait {longest:.2f} s; {time.monotonic() - began:.0f} s in all"
+    )
     assert total["clashes"] > 0, "nobody met anybody: this was no race"
-    assert (total["taken"], total["double"], total["leaked"]) == (TAKERS * ROUNDS, 0, 0)
+    assert (total["leases"], total["double"], total["leaked"]) == (TAKERS * rounds, 0, 0)
+    assert bool(total["shares"]) == bool(sharers)
     assert leases.holders(GPUS) == {}
+
+
+def test_shares_fill_a_card_and_a_whole_one_wants_it_empty(folder: Path) -> None:
+    holder = leases.Holder("none", "sharer", "someone", 0.0)
+    some = {"GPU-0": leases.Share(SHARE, CARD)}
+    mine = [leases.take(["GPU-0"], (), holder, some) for _ in range(CARD // SHARE)]
+    for more in (some, {}):
+        with pytest.raises(leases.Clash):
+            leases.take(["GPU-0"], (), holder, more)
+    mine.pop(1).release()
+    with pytest.raises(leases.Clash):
+        leases.take(["GPU-0"], (), holder)
+    mine.append(leases.take(["GPU-0"], (), holder, some))
+    for lease in mine:
+        lease.release()
+    with leases.take(["GPU-0"], (), holder), pytest.raises(leases.Clash):
+        leases.take(["GPU-0"], (), holder, some)
 
 
 @pytest.mark.parametrize(("how", "stays"), [("inherited", True), ("closed", False)])
@@ -108,20 +155,6 @@ def test_a_clash_takes_none_of_the_others_and_names_the_holder(folder: Path) -> 
         assert all("llm of ada" in words for words in refused.value.held.values())
         with leases.take([gpu for gpu in GPUS if gpu != "GPU-3"], [18501], someone):
             assert sorted(leases.holders(GPUS)) == GPUS
-
-
-def test_jobs_that_wait_for_each_other_all_run_and_never_share(tmp_path: Path) -> None:
-    host = Host(tmp_path)
-    script = """
-for gpu in $(echo $CUDA_VISIBLE_DEVICES | tr , ' '); do mkdir held-$gpu || touch shared; done
-sleep 0.05
-for gpu in $(echo $CUDA_VISIBLE_DEVICES | tr , ' '); do rmdir held-$gpu; done"""
-    specs = [host.task(script, f"job-{number}", gpus=1 + number % 3) for number in range(9)]
-    runners = [host.start("run", "--wait", spec) for spec in specs]
-    said = [(*runner.communicate(timeout=120), runner.returncode) for runner in runners]
-    assert [code for _, _, code in said] == [0] * len(runners), said
-    assert not (tmp_path / "shared").exists()
-    assert host.free() == 4
 
 
 def test_of_many_runs_of_one_name_at_once_one_starts(tmp_path: Path) -> None:
