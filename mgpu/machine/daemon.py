@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from typing import Any, NamedTuple
 
 from mgpu.values.machine import Docker
@@ -16,6 +17,8 @@ from mgpu.values.machine import Docker
 SOCKET = "/var/run/docker.sock"
 PATIENCE = 10.0
 """Seconds that one question may take: an engine that starts many containers at once answers late."""
+_silent: dict[str, float] = {}
+"""The sockets whose engine let a question time out, and until when it is not asked another: one look asks several."""
 RUN, TASK, NAME, OWNER, GPUS = "mgpu.run", "mgpu.task", "mgpu.name", "mgpu.user", "mgpu.gpus"
 """The labels of a container: its run, its task, the name of the run, the number of the user, the ids of its GPUs."""
 LIVE = frozenset(("running", "paused", "restarting"))
@@ -92,10 +95,14 @@ def _answer(method: str, question: str) -> Any:
     if not where.startswith("unix://"):
         raise Unreachable(f"Docker is at {where}, and mgpu runs on the GPUs of this host: name its own socket")
     path = where.removeprefix("unix://")
+    if time.monotonic() < _silent.get(path, 0.0):
+        raise Unreachable(_words(path, TimeoutError()))
     try:
         status, body = _exchanged(path, f"{method} {question} HTTP/1.0\r\nHost: docker\r\n\r\n".encode())
         said = json.loads(body or b"{}")
     except (OSError, ValueError, IndexError) as error:
+        if isinstance(error, TimeoutError):
+            _silent[path] = time.monotonic() + PATIENCE
         raise Unreachable(_words(path, error)) from error
     if status >= 300:
         kind = Missing if status == 404 else Refused

@@ -187,8 +187,8 @@ class Box:
                 gone = 0.0
                 if told["Status"] in ("exited", "dead"):
                     status = self.status(told)
-                    removed(api, self.id)
-                    return status
+                    if removed(api, self.id) or not self.restarted(api):
+                        return status
             except NotFound:
                 self.refusal = refusals.REMOVED
                 return self.refusal.code
@@ -198,6 +198,15 @@ class Box:
                     self.refusal = refusals.away(error)
                     return self.refusal.code
             time.sleep(PAUSE)
+
+    def restarted(self, api: APIClient) -> bool:
+        """Whether somebody has started the container again: then it goes on, and its leases must."""
+        try:
+            now = api.inspect_container(self.id)["State"]
+        except away():
+            return False
+        self.first = processes.read(int(now.get("Pid") or 0))
+        return bool(now["Running"])
 
     def lives(self) -> bool:
         """Whether the container's first process is there, whatever the engine says."""

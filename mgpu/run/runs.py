@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 from mgpu.errors import HostError, UsageError
@@ -112,27 +112,29 @@ def _made(name: str, identity: str) -> New:
 
 
 class Living(NamedTuple):
-    """What lives of this user's runs, by their ids: processes, and containers."""
+    """What lives of this user's runs, by their ids: processes, and containers; `silent` says why an engine that is
+    there does not tell of any."""
 
     pids: dict[str, set[int]]
     boxes: dict[str, tuple[daemon.Box, ...]]
+    silent: str | None = None
 
 
 def living() -> Living:
     """What lives now."""
-    return Living(processes.by_run(), _boxes())
-
-
-def _boxes() -> dict[str, tuple[daemon.Box, ...]]:
-    """This user's living containers by their run; none where there is no engine to ask."""
-    found: dict[str, tuple[daemon.Box, ...]] = {}
+    pids = processes.by_run()
     try:
         every = daemon.boxes(f"{daemon.OWNER}={os.getuid()}") if daemon.there() else []
-    except daemon.Unreachable:
-        return found
-    for box in every:
+    except daemon.Unreachable as error:
+        return Living(pids, {}, str(error))
+    return Living(pids, _by_run(box for box in every if box.lives))
+
+
+def _by_run(boxes: Iterable[daemon.Box]) -> dict[str, tuple[daemon.Box, ...]]:
+    found: dict[str, tuple[daemon.Box, ...]] = {}
+    for box in boxes:
         run = box.labels.get(daemon.RUN)
-        if run and box.lives:
+        if run:
             found[run] = (*found.get(run, ()), box)
     return found
 
@@ -185,13 +187,18 @@ def _told(folder: str, lives: Living) -> Run:
             tasks[event["task"]] |= {key: event[key] for key in event if key != "what" or event[key] not in ASIDE}
     if locks.held(os.path.join(folder, state.LOCK)):
         how = "running"
-    elif pids or boxes:
+    elif pids or boxes or (lives.silent and not over and boxed(data)):
         how = "unkept"
     elif over:
         how = "failed" if over.get("code") else "ended"
     else:
         how = "lost"
     return Run(identity, folder, how, data, tasks, pids, boxes)
+
+
+def boxed(data: dict[str, Any]) -> bool:
+    """Whether a run, as its run.json tells it, has containers."""
+    return any(command.get("container") for command in data.get("commands", ()))
 
 
 def attended(identity: str) -> bool:

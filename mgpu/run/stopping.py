@@ -114,7 +114,8 @@ def _left(run: runs.Run) -> list[str]:
     """What lives of the run, in words: processes, and containers."""
     lives = runs.living()
     pids = [f"process {pid}" for pid in sorted(lives.pids.get(run.id, ()))]
-    return pids + [f"container {box.name}" for box in lives.boxes.get(run.id, ())]
+    unknown = [f"a container, maybe: {lives.silent}"] if lives.silent and runs.boxed(run.data) else []
+    return pids + [f"container {box.name}" for box in lives.boxes.get(run.id, ())] + unknown
 
 
 def outcome(folder: str) -> dict[str, Any] | None:

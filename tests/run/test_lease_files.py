@@ -163,3 +163,31 @@ def test_a_large_file_of_leases_delays_nobody(folder: Path, size: int) -> None:
     assert leases.holders(["x"]) == {}
     leases.take(["x"], (), SOMEONE).release()
     assert time.monotonic() - began < 3
+
+
+def test_a_job_that_leaves_its_session_and_its_marks_still_holds_the_lock(tmp_path: Path) -> None:
+    host = Host(tmp_path, gpus=1)
+    hide = (
+        "(setsid env -i sh -c 'echo $$ > hidden.new; mv hidden.new hidden; exec sleep 1000' &) ; echo $PPID $$ > pids"
+    )
+    spec = host.task(f"{hide}; exec sleep 1000", gpus=1)
+    host.mgpu("run", "--detach", spec)
+    hidden = int(eventually(lambda: read(tmp_path / "hidden"), "it hides"))
+    try:
+        for pid in eventually(lambda: read(tmp_path / "pids"), "the job runs").split():
+            kill(int(pid))
+        eventually(lambda: "held by run job" in refused(host, 1), "the lock is held by who inherited it")
+        assert host.free() == 0
+    finally:
+        kill(hidden)
+    eventually(lambda: host.free() == 1, "the GPU is free", within=1.0)
+
+
+def read(file: Path) -> str:
+    return file.read_text() if file.exists() else ""
+
+
+def test_clocks_that_were_set_back_matter_to_words_only(folder: Path) -> None:
+    with leases.take(["x"], (), leases.Holder("none", "llm", "ada", time.time() + 10**8)):
+        assert "llm of ada" in leases.holders(["x"])["x"]
+    leases.take(["x"], (), SOMEONE).release()
