@@ -72,8 +72,11 @@ def _narrate(words: str) -> None:
 
 
 def _gpus(started: Started) -> str:
-    indices = sorted({gpu.index for task in started.compiled.plan.tasks for gpu in task.gpus})
-    return f" on GPU{'s' if len(indices) > 1 else ''} {','.join(map(str, indices))}" if indices else ""
+    """The GPUs that it got, in words, and what bounded the choice."""
+    plan = started.compiled.plan
+    indices = sorted({gpu.index for task in plan.tasks for gpu in task.gpus})
+    bound = ", within the CUDA_VISIBLE_DEVICES of its caller" if plan.machine.mask is not None else ""
+    return f" on GPU{'s' if len(indices) > 1 else ''} {','.join(map(str, indices))}{bound}" if indices else ""
 
 
 def _detached(started: Started, options: argparse.Namespace) -> int:

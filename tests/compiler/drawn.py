@@ -1,6 +1,6 @@
 """A number in, a machine and a pipeline out that are drawn from it: what the laws of placement are tried on.
 
-Run as a program, it prints the plans of a range of numbers, for a comparison with those of another process.
+Run as a program, it prints the plan of each number that it reads, for a comparison with those of another process.
 """
 
 from __future__ import annotations
@@ -39,10 +39,11 @@ BLEMISHES: tuple[dict[str, Any], ...] = (
 
 @dataclass(frozen=True)
 class Case:
-    """A machine, and the jobs of a pipeline as a spec has them."""
+    """A machine, and the jobs of a pipeline as a spec has them; `number` is what it was drawn from."""
 
     machine: Machine
     jobs: dict[str, dict[str, Any]]
+    number: int = -1
 
     @cached_property
     def spec(self) -> Spec:
@@ -78,7 +79,8 @@ def case(number: int) -> Case:
     """The case of this number; the same in every process."""
     random = Random(number)
     box = machine(random)
-    return Case(box, pipeline(random, box)) if random.random() < 0.8 else knotty(random)
+    made = Case(box, pipeline(random, box)) if random.random() < 0.8 else knotty(random)
+    return replace(made, number=number)
 
 
 def knotty(random: Random) -> Case:
@@ -208,5 +210,5 @@ def digest(text: str) -> str:
 
 
 if __name__ == "__main__":
-    for number in range(int(sys.argv[1]), int(sys.argv[2])):
-        print(digest(case(number).told()))
+    for line in sys.stdin:
+        print(digest(case(int(line)).told()))

@@ -15,6 +15,8 @@ from random import Random
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, Phase, assume, given, settings
+from hypothesis import strategies as st
 
 from mgpu.plan import choose
 from mgpu.plan.links import Links
@@ -26,13 +28,16 @@ from tests.compiler import drawn
 from tests.compiler.drawn import GIB, Case
 
 CASES = 25_000 if os.environ.get("MGPU_SOAK") else 5_000
-VOID = 6
-"""At most this many cases are drawn for each to which a law applies."""
+LAW = settings(
+    max_examples=CASES, deadline=None, database=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck)
+)
+"""A case is told whole by its number, and made smaller as a case: a smaller number is no smaller case."""
+NUMBER = st.integers(0, 2**64 - 1)
 ROOT = Path(__file__).parents[2]
 
 Law = Callable[[Case], bool]
 """Whether the case is one that the law is about; raises AssertionError where it does not hold."""
-Tried = Callable[[str, Law, int], None]
+Tried = Callable[[str, Law], None]
 KINDS = ("all", "at once", "busy GPUs", "ids", "link", "mask", "memory", "name", "one after the other", "replicas",
          "turned back", "uneven links")  # fmt: skip
 """Of each at least one case in a hundred."""
@@ -55,21 +60,26 @@ def turned(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
 
 @pytest.fixture
 def tried(turned: list[bool], capsys: pytest.CaptureFixture[str]) -> Iterator[Tried]:
-    """Try a law on CASES cases that it is about, drawn from `first` on. What they were is printed, and must be rich."""
+    """Try a law on CASES cases that it is about. What they were is printed, and must be rich."""
     said = []
 
-    def carry_out(name: str, law: Law, first: int) -> None:
-        began, tally, number = time.monotonic(), Counter[str](), first
-        while tally["cases"] < CASES:
-            assert number < first + VOID * CASES, "the law is about too few of the drawn cases"
-            given = drawn.case(number)
-            number += 1
+    def carry_out(name: str, law: Law) -> None:
+        began, tally = time.monotonic(), Counter[str]()
+
+        @LAW
+        @given(NUMBER)
+        def each(number: int) -> None:
+            case = drawn.case(number)
             turned.clear()
-            if holds(law, given):
-                tally.update(["cases", *kinds(given), *(["turned back"] if any(turned) else [])])
+            tally["drawn"] += 1
+            assume(holds(law, case))
+            tally.update(["cases", *kinds(case), *(["turned back"] if any(turned) else [])])
+
+        each()
         seconds = time.monotonic() - began
         counts = ", ".join(f"{kind} {tally[kind]:,}" for kind in KINDS)
-        said.append(f"{name}: {tally['cases']:,} cases of {number - first:,} drawn, {seconds:.1f} s; {counts}")
+        said.append(f"{name}: {tally['cases']:,} cases of {tally['drawn']:,} drawn, {seconds:.1f} s; {counts}")
+        assert tally["cases"] >= CASES
         assert not [kind for kind in KINDS if tally[kind] < CASES // 100], "some kinds of case are too few"
 
     yield carry_out
@@ -169,7 +179,7 @@ def each_has_its_own(given: Case) -> bool:
 
 
 def test_no_gpu_twice_at_the_same_time_and_each_gets_what_it_asked_for(tried: Tried) -> None:
-    tried("no GPU twice", each_has_its_own, 0)
+    tried("no GPU twice", each_has_its_own)
 
 
 def one_more_never_hurts(given: Case) -> bool:
@@ -191,27 +201,29 @@ def one_more_never_hurts(given: Case) -> bool:
 
 
 def test_one_more_free_gpu_never_hurts(tried: Tried) -> None:
-    tried("one more GPU", one_more_never_hurts, 10**6)
+    tried("one more GPU", one_more_never_hurts)
 
 
-def test_the_same_input_gives_the_same_plan(tried: Tried) -> None:
+def test_the_same_input_gives_the_same_plan(tried: Tried, tmp_path: Path) -> None:
     """In one process from other objects of the same values, and in a process that hashes differently."""
-    first = 2 * 10**6
-    command = [sys.executable, "-m", "tests.compiler.drawn", str(first), str(first + CASES)]
-    env = {**os.environ, "PYTHONHASHSEED": "1"}
-    seen: list[str] = []
+    command, env = [sys.executable, "-m", "tests.compiler.drawn"], {**os.environ, "PYTHONHASHSEED": "1"}
+    seen: dict[int, str] = {}
+    with (tmp_path / "said").open("w+") as said:
+        with subprocess.Popen(command, env=env, cwd=ROOT, stdin=subprocess.PIPE, stdout=said, text=True) as other:
 
-    def remembered(given: Case) -> bool:
-        told = given.told()
-        assert told == drawn.remade(given).told()
-        seen.append(drawn.digest(told))
-        return True
+            def remembered(given: Case) -> bool:
+                told = given.told()
+                assert told == drawn.remade(given).told()
+                seen[given.number] = drawn.digest(told)
+                print(given.number, file=other.stdin)
+                return True
 
-    with subprocess.Popen(command, env=env, cwd=ROOT, stdout=subprocess.PIPE, text=True) as other:
-        tried("same plan", remembered, first)
-        said = other.communicate()[0].split()
-    assert other.returncode == 0
-    differing = [number for number, pair in enumerate(zip(seen, said, strict=True), first) if pair[0] != pair[1]]
+            tried("same plan", remembered)
+            other.communicate()
+        assert other.returncode == 0
+        said.seek(0)
+        elsewhere = dict(zip(seen, said.read().split(), strict=True))
+    differing = [number for number in seen if seen[number] != elsewhere[number]]
     assert not differing, f"another process plans otherwise:\n{drawn.case(differing[0]).report()}"
 
 
