@@ -183,7 +183,7 @@ def _holder_of(path: str, look: Look) -> str | None:
 def locked() -> frozenset[str]:
     """The names of the lock files that somebody holds."""
     try:
-        return frozenset(name for name in os.listdir(place()) if locks.held(os.path.join(place(), name)))
+        return frozenset(name for name in os.listdir(locks.place()) if locks.held(os.path.join(locks.place(), name)))
     except OSError:
         return frozenset()
 
