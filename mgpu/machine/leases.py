@@ -17,7 +17,7 @@ from mgpu.machine import locks, notes
 from mgpu.machine.claims import Look
 from mgpu.machine.notes import Holder
 
-__all__ = ["Clash", "Holder", "Lease", "Share", "folder", "holders", "locked", "take", "tidy"]
+__all__ = ["Clash", "Holder", "Lease", "Share", "folder", "free", "holders", "take", "tidy"]
 
 ENDING = ".lock"
 
@@ -180,10 +180,12 @@ def _holder_of(path: str, look: Look) -> str | None:
         os.close(handle)
 
 
-def locked() -> frozenset[str]:
-    """The names of the lock files that somebody holds."""
+def free() -> frozenset[tuple[str, int]]:
+    """The lock files that nobody holds, each with the time it was last written to: whoever takes a lease writes there,
+    so one that was taken and let go since the last look is told from one that was not."""
     try:
-        return frozenset(name for name in os.listdir(locks.place()) if locks.held(os.path.join(locks.place(), name)))
+        files = [os.path.join(locks.place(), name) for name in os.listdir(locks.place())]
+        return frozenset((file, os.stat(file).st_mtime_ns) for file in files if not locks.held(file))
     except OSError:
         return frozenset()
 

@@ -75,7 +75,7 @@ def start(
         began = time.monotonic()
         told: str | None = None
         while True:
-            held = leases.locked()
+            free = leases.free()
             try:
                 compiled = compile_spec(spec, snapshot.read(folder), None, ignore_foreign)
                 secrets = preflight.check(compiled, os.environ)
@@ -93,7 +93,7 @@ def start(
                     told = refusal.message
                     waiting(refusal)
             if wait:
-                _until_freed(held)
+                _until_freed(free)
             else:
                 time.sleep(PAUSE)
     except BaseException:
@@ -101,8 +101,8 @@ def start(
         raise
 
 
-def _until_freed(held: frozenset[str]) -> None:
-    """Wait until one of the locks that are held comes free, and now and then for what no lock tells.
+def _until_freed(known: frozenset[tuple[str, int]]) -> None:
+    """Wait until more locks are free than the `known` ones, and now and then for what no lock tells.
 
     Looking at locks costs next to nothing, at the machine much; and not all that wait shall look at once.
     """
@@ -111,10 +111,8 @@ def _until_freed(held: frozenset[str]) -> None:
     deadline = time.monotonic() + LOOK * uniform(0.5, 1)
     while time.monotonic() < deadline:
         time.sleep(PAUSE * uniform(0.5, 1.5))
-        now = leases.locked()
-        if held - now:
+        if leases.free() - known:
             return
-        held = now
 
 
 def _hatched(spec: Spec) -> Keeper:
