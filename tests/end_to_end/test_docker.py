@@ -357,3 +357,35 @@ def test_a_pasted_line_claims_its_gpus(host: Host, engine: Engine) -> None:
     assert (refused.returncode, "the container mgpu-job" in refused.stderr) == (75, True), refused.stderr
     engine.docker("rm", "--force", "mgpu-job", check=True)
     assert host.free() == 8
+
+
+def test_containers_of_one_spec_reach_each_other_by_their_names(host: Host, engine: Engine) -> None:
+    spec = host.spec(f"""
+kind: pipeline
+name: pair
+jobs:
+  llm: {{kind: inference, engine: vllm, model: org/model, image: {VLLM}, gpus: 1, port: 18530}}
+  ask:
+    kind: task
+    image: {BUSYBOX}
+    command: [wget, -qO-, "${{jobs.llm.url}}/v1/models"]
+    needs: {{llm: ready}}
+""")
+    done = host.mgpu("run", spec)
+    assert (done.returncode, "org/model" in done.stdout) == (0, True), done.stdout + done.stderr
+    assert "mgpu-" not in engine.docker("network", "ls", "--format", "{{.Name}}").stdout, (
+        "the network goes with the run"
+    )
+
+
+def test_a_container_does_not_reach_a_process_of_the_host_and_is_told_so(host: Host) -> None:
+    spec = host.spec(f"""
+kind: pipeline
+name: split
+jobs:
+  llm: {{kind: inference, engine: custom, command: [sleep, "9"], gpus: 0, port: 18531}}
+  ask: {{kind: task, image: {BUSYBOX}, command: [wget, "${{jobs.llm.url}}"]}}
+""")
+    done = host.mgpu("run", spec)
+    assert done.returncode == 1
+    assert ":6:58: ask runs in a container, and llm as a process of the host, which it does not reach" in done.stderr
