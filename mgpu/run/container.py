@@ -276,10 +276,23 @@ def main(folder: str) -> int:
     for word in words(numbers, box):
         box.signal(word)
     worker.join()
-    if said[0] < 0:  # a bug, or the engine went away while the container was made: the keeper starts this anew
-        os.kill(os.getpid(), signal.SIGKILL)
     return said[0]
 
 
+def entry(folder: str) -> int:
+    """What `main` says. Where it has no status, by a bug or because the engine went away while the container was made,
+    this process must not end with one: killed, it is started anew."""
+    import traceback
+
+    try:
+        status = main(folder)
+    except Exception:  # noqa: BLE001 - it is no status of the container's
+        traceback.print_exc()
+        status = -1
+    if status < 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return status
+
+
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))
+    sys.exit(entry(sys.argv[1]))
