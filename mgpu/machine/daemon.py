@@ -189,8 +189,23 @@ def _found(filters: dict[str, list[str]]) -> list[Box]:
 
 def remove(identity: str) -> bool:
     """Remove a container that does not run; False where it cannot be: it runs."""
+    return _removed(f"/containers/{identity}")
+
+
+def networks(label: str) -> list[tuple[str, str]]:
+    """The networks of mgpu's that bear `label`: the id of each, and the run that it was made for."""
+    rows = ask(f"/networks?filters={quote(json.dumps({'label': [label]}))}")
+    return [(row["Id"], (row.get("Labels") or {}).get(RUN, "")) for row in rows]
+
+
+def remove_network(identity: str) -> bool:
+    """Remove a network; False where a container is in it."""
+    return _removed(f"/networks/{identity}")
+
+
+def _removed(what: str) -> bool:
     try:
-        _answer("DELETE", f"/containers/{identity}")
+        _answer("DELETE", what)
     except Missing:
         return True
     except Unreachable:

@@ -52,17 +52,28 @@ def _name(box: Container) -> None:
 
 
 def sweep(only: str | None = None) -> None:
-    """Remove this user's containers, or those of one run, that do not run any more and that nobody comes back for."""
+    """Remove what of this user's containers and networks, or of one run's, nobody comes back for."""
     for box in _mine(only):
         run = box.labels.get(daemon.RUN, "")
         if not box.lives and run and not runs.attended(run):
             daemon.remove(box.id)
+    for network, run in _networks(only):
+        if not runs.attended(run):
+            daemon.remove_network(network)
 
 
 def _mine(run: str | None = None) -> list[daemon.Box]:
     """This user's containers, or those of one run; none where there is no engine to ask."""
     try:
         return daemon.boxes(f"{daemon.RUN}={run}" if run else f"{daemon.OWNER}={os.getuid()}")
+    except daemon.Unreachable:
+        return []
+
+
+def _networks(run: str | None) -> list[tuple[str, str]]:
+    """The networks of this user's runs, or of one, each with its run; none where there is no engine to ask."""
+    try:
+        return daemon.networks(f"{daemon.RUN}={run}" if run else f"{daemon.OWNER}={os.getuid()}")
     except daemon.Unreachable:
         return []
 
@@ -81,13 +92,13 @@ def signal(run: str, word_for: Callable[[str], str | None]) -> None:
 
 
 def _folders(command: Command, box: Container) -> None:
-    """Make the folder of the model cache, which Docker would make as root; no path of a volume may hold a colon."""
+    """Make the folders below the home that are not there, the model cache for one: Docker would make them root's."""
     for volume in box.volumes:
         if ":" in volume.source:
             raise HostError(
                 f"{command.task}: Docker cannot mount {volume.source}: a colon in a path ends it", "rename the folder"
             )
-        if volume.source.startswith(os.path.expanduser("~") + os.sep):
+        if volume.source.startswith(os.path.expanduser("~") + os.sep) and not os.path.exists(volume.source):
             try:
                 os.makedirs(volume.source, exist_ok=True)
             except OSError as error:

@@ -47,6 +47,7 @@ class Box:
         self.command: dict[str, Any] = next(c for c in run["commands"] if c["task"] == task)
         self.log = os.open(state.log(folder, task), os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
         self.id: str | None = None
+        self.begun = False
         self.first: processes.Process | None = None
         self.copied = 0
         self.asked: set[str] = set()
@@ -67,13 +68,13 @@ class Box:
             self.id = self.id or self.made(api)
             self.begin(api)
             status = self.followed(api)
-            if network := self.command["container"]["network"]:
-                leave(api, network, self.run)
         except APIError as error:
-            if self.id:
-                removed(api, self.id)
+            if self.id and not removed(api, self.id):
+                raise  # it may run: whoever stands for it next will see
             self.refusal = refusals.of(error.explanation or str(error), self.command)
             status = self.refusal.code
+        if network := self.command["container"]["network"]:
+            leave(api, network, self.run)
         if self.refusal:
             self.note("refused", why=self.refusal.why, hint=self.refusal.hint, code=self.refusal.code)
             return self.refusal.code
@@ -148,6 +149,7 @@ class Box:
             api.start(self.id)
             known = api.inspect_container(self.id)
         self.first = processes.read(int(known["State"].get("Pid") or 0))
+        self.begun = True
         for word in sorted(self.asked):
             self.signal(word)
         if self.command["gpus"]:
@@ -159,7 +161,7 @@ class Box:
         from requests import RequestException
 
         self.asked.add(word)
-        if self.id is None or self.first is None:
+        if not self.begun:
             return
         try:
             client().kill(self.id, word)
