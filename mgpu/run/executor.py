@@ -74,6 +74,7 @@ def start(
     try:
         began = time.monotonic()
         told: str | None = None
+        fetched: set[str] = set()
         while True:
             free = leases.free()
             try:
@@ -82,8 +83,7 @@ def start(
                 missing = images.missing(compiled.commands)
                 if not missing:
                     return _taken(compiled, secrets, keeper)
-                for image in missing:
-                    fetch(image)
+                _fetched(missing, fetched, fetch)
                 continue
             except NoRoom as refusal:
                 clash = isinstance(refusal, leases.Clash) and time.monotonic() < began + PATIENCE
@@ -99,6 +99,15 @@ def start(
     except BaseException:
         keeper.dismiss()
         raise
+
+
+def _fetched(missing: list[str], before: set[str], fetch: Callable[[str], object]) -> None:
+    """Pull what is missing, once: what is pulled and still not there would be pulled for ever."""
+    for image in missing:
+        if image in before:
+            raise HostError(f"{image} was pulled, and Docker does not know it by this name", "see: docker image ls")
+        fetch(image)
+        before.add(image)
 
 
 def _until_freed(known: frozenset[tuple[str, int]]) -> None:
