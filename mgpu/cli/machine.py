@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from mgpu.cli import show, source
 from mgpu.plan.fitness import unusable
-from mgpu.values.machine import Gpu, Link, Machine
+from mgpu.values.machine import Docker, Gpu, Link, Machine
 
 GIB = 2**30
 MATRIX = 16
@@ -65,7 +65,14 @@ def _headline(machine: Machine) -> str:
     facts += [f"{machine.cpus} CPU{'s' * (machine.cpus != 1)}"] if machine.cpus else []
     facts += [f"{machine.memory / GIB:.0f} GiB of memory"] if machine.memory else []
     facts += [f"{package} {version}" for package, version in machine.software]
+    facts += [_docker(machine.docker)] if machine.docker and machine.docker.version else []
     return f"{machine.name}: {', '.join(facts)}"
+
+
+def _docker(docker: Docker) -> str:
+    """The engine, and how it gives containers GPUs where it does."""
+    how = "GPUs by CDI" if docker.cdi else "with GPUs" if docker.gpus else "without GPUs"
+    return f"{'Podman' if docker.podman else 'Docker'} {docker.version} ({how})"
 
 
 def _fitted(text: str, width: int | None, indent: int) -> list[str]:
