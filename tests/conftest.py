@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,9 @@ import pytest
 from tests.fakes.docker import Engine, lacking
 from tests.fakes.nvml import Stub
 from tests.require import require
+
+os.environ["DOCKER_HOST"] = "unix:///nonexistent/docker.sock"
+"""A test's host has the Docker that the test gives it, and not the one of whoever runs it."""
 
 
 @pytest.fixture
