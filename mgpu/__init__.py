@@ -43,7 +43,7 @@ def compile(text: str, machine: Machine, name: str = "spec.yaml", templates: Pat
 
 def compile_spec(spec: Spec, machine: Machine, templates: Path | None = None, ignore_foreign: bool = False) -> Compiled:
     """The second half of `compile`, for a spec that is checked already and a machine that may have changed since."""
-    from mgpu.command import render
+    from mgpu.command.render import render
     from mgpu.plan import place
 
     plan = place(spec, machine, ignore_foreign)

@@ -1,5 +1,1 @@
 """Plan in, Commands out; and a Command in, text for a target out: a shell, or JSON."""
-
-from mgpu.command.render import render
-
-__all__ = ["render"]

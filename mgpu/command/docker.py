@@ -5,10 +5,12 @@ Both ask the engine for the same container, but for ``--rm``: mgpu removes it it
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from mgpu.values.command import Command, Container
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from mgpu.values.command import Command, Container
 
 SECURITY = "no-new-privileges"
 LOGS = "local"

@@ -27,6 +27,12 @@ class Links:
         return both
 
     @cached_property
+    def pairs(self) -> tuple[tuple[tuple[int, int], ...], ...]:
+        """For every rank the pairs that are joined at least so well."""
+        ranked = [(LINK_KINDS.index(link.kind), (link.a, link.b)) for link in self.machine.links]
+        return tuple(tuple(pair for found, pair in ranked if found <= rank) for rank in range(UNKNOWN))
+
+    @cached_property
     def kinds(self) -> frozenset[int]:
         """The ranks that occur; a pair of unknown link can always occur."""
         return frozenset((*self.ranks.values(), UNKNOWN))
@@ -61,9 +67,9 @@ class Links:
                 leader[index] = index = leader[leader[index]]
             return index
 
-        for link in self.machine.links:
-            if link.a in leader and link.b in leader and LINK_KINDS.index(link.kind) <= rank:
-                leader[find(link.a)] = find(link.b)
+        for a, b in self.pairs[rank] if rank < UNKNOWN else ():
+            if a in leader and b in leader:
+                leader[find(a)] = find(b)
         parts: dict[int, list[Gpu]] = {}
         for gpu in gpus:
             parts.setdefault(find(gpu.index) if rank < UNKNOWN else -1, []).append(gpu)

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from mgpu.command.docker import create_arguments
 from mgpu.machine import daemon, processes
-from mgpu.run import boxes, handover, refusals, state
+from mgpu.run import handover, refusals, state
 from mgpu.run.sdk import away, client, join, leave, removed, seen_gpus
 
 if TYPE_CHECKING:
@@ -102,6 +102,8 @@ class Box:
         one's forerunner, whose container is gone on with, or for a run that nobody attends, whose container goes.
         """
         from docker.errors import APIError
+
+        from mgpu.run import boxes
 
         deadline = time.monotonic() + CLASH
         while True:
@@ -293,8 +295,8 @@ def entry(folder: str) -> int:
         status = -1
     if status < 0:
         os.kill(os.getpid(), signal.SIGKILL)
-    return status
+    return status  # by os._exit: an interpreter that tidies up holds up whoever waits for the job
 
 
 if __name__ == "__main__":
-    sys.exit(entry(sys.argv[1]))
+    os._exit(entry(sys.argv[1]))
