@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from mgpu.cli import progress, show, source
 from mgpu.errors import NoRoom
-from mgpu.run import executor, follow, stopping
+from mgpu.run import hatch
 
 if TYPE_CHECKING:
     from mgpu.run.executor import Started
@@ -39,7 +39,10 @@ def main(options: argparse.Namespace) -> int:
     if options.dry_run:
         return _dry(spec, folder, options)
     spec = replace(spec, machine=None)
-    started = executor.start(spec, folder, options.ignore_foreign, options.wait, _waiting, progress.image)
+    keeper = hatch.hatched(spec)
+    from mgpu.run import executor
+
+    started = executor.start(spec, folder, keeper, options.ignore_foreign, options.wait, _waiting, progress.image)
     if options.detach:
         return _detached(started, options)
     _narrate(f"{spec.name} is run {started.id}{_gpus(started)}")
@@ -97,6 +100,8 @@ def _report(data: dict[str, Any]) -> None:
 
 def _followed(started: Started, options: argparse.Namespace) -> int:
     """Follow the run to its end; the first ^C asks it to stop, the second kills it."""
+    from mgpu.run import follow, stopping
+
     asked: list[int] = []
 
     def interrupt(number: int, _: object) -> None:
@@ -105,9 +110,9 @@ def _followed(started: Started, options: argparse.Namespace) -> int:
         words = "killing it" if len(asked) > 1 else "stopping it; once more kills it"
         os.write(2, f"\nmgpu: {words}\n".encode())
 
-    for number in executor.STOPPING:
+    for number in hatch.STOPPING:
         signal.signal(number, interrupt)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, executor.STOPPING)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, hatch.STOPPING)
     places = {command.task: _place(command.probe) for command in started.compiled.commands if command.probe}
     out = sys.stderr.buffer if options.json else sys.stdout.buffer
     tasks = [command.task for command in started.compiled.commands]

@@ -4,33 +4,29 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, NamedTuple
 
 from mgpu import Compiled, compile_spec
 from mgpu.command.data import command_data
 from mgpu.command.text import script
 from mgpu.errors import HostError, NoRoom
 from mgpu.machine import leases, snapshot
-from mgpu.run import handover, images, preflight, runs, state
+from mgpu.run import images, preflight, runs, state
+from mgpu.run.hatch import STOPPING, Keeper, sent
 
 if TYPE_CHECKING:
-    import socket
+    import subprocess
 
     from mgpu.values.spec import Spec
 
-KEEPER = os.path.join(os.path.dirname(__file__), "keeper.py")
 PATIENCE = 3.0
 """Seconds that a clash with another mgpu, or a port just taken, is tried again without --wait."""
 PAUSE = 0.2
 LOOK = 2.0
 """Seconds after which one that waits looks at the whole machine again, though no lock has come free: a stranger may
 have ended, a container that nobody keeps, a server on a port."""
-STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 
 
 class Started(NamedTuple):
@@ -42,35 +38,22 @@ class Started(NamedTuple):
     keeper: subprocess.Popen[bytes]
 
 
-class Keeper(NamedTuple):
-    """A keeper that waits for its run, and this end of the socket that it waits at."""
-
-    run: str
-    process: subprocess.Popen[bytes]
-    end: socket.socket
-
-    def dismiss(self) -> None:
-        """There is no run: it ends by itself."""
-        self.end.close()
-        self.process.wait()
-
-
 def start(
     spec: Spec,
     folder: str,
+    keeper: Keeper,
     ignore_foreign: bool = False,
     wait: bool = False,
     waiting: Callable[[NoRoom], None] | None = None,
     fetch: Callable[[str], object] = images.pull,
 ) -> Started:
-    """Start `spec`, whose own folder is `folder`, on this host. `fetch` pulls an image that is not there, before a GPU
-    is taken.
+    """Start `spec`, whose own folder is `folder`, on this host, for `keeper` to keep; without a run it is dismissed.
+    `fetch` pulls an image that is not there, before a GPU is taken.
 
     On return SIGINT, SIGTERM and SIGHUP are blocked: they are the caller's to pass on, from the moment there is a run.
     Raises SpecError, NoRoom (after waiting, where `wait`, only if it can never fit), and HostError for what the host
     lacks: a program, a script, a secret, an image, a folder that can be written.
     """
-    keeper = _hatched(spec)
     try:
         began = time.monotonic()
         told: str | None = None
@@ -124,46 +107,6 @@ def _until_freed(known: frozenset[tuple[str, int]]) -> None:
             return
 
 
-def _hatched(spec: Spec) -> Keeper:
-    """Start a keeper for the run that may come about. It is asked to stop by signals, which wait until it listens."""
-    identity = runs.identity(spec.name)
-    ours, its = handover.pair()
-    try:
-        with its, _blocked():
-            process = subprocess.Popen(
-                [sys.executable, "-I", "-S", KEEPER, runs.folder(identity)],
-                stdin=its.fileno(),
-                stdout=subprocess.DEVNULL,
-                start_new_session=True,
-                cwd="/",
-                env={"PATH": os.environ.get("PATH", os.defpath), "LANG": "C.UTF-8"},
-            )
-    except OSError as error:
-        raise HostError(f"the keeper of the run cannot be started: {error.strerror}", "look at ulimit -a") from error
-    keeper = Keeper(identity, process, ours)
-    boxed = any(job.runtime == "docker" or job.image for job in spec.jobs)
-    hello = {"env": dict(os.environ), "path": os.pathsep.join(filter(None, sys.path)), "boxed": boxed}
-    _sent(keeper, hello)
-    return keeper
-
-
-@contextmanager
-def _blocked() -> Iterator[None]:
-    """A process that is begun inside hears no request to stop until it says that it listens: none is lost."""
-    unblocked = signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, unblocked)
-
-
-def _sent(keeper: Keeper, data: dict[str, Any], fds: tuple[int, ...] = ()) -> None:
-    try:
-        handover.send(keeper.end, data, fds)
-    except OSError as error:
-        raise HostError(f"the keeper of the run did not start: {error.strerror}") from None
-
-
 def _taken(compiled: Compiled, secrets: Mapping[str, Mapping[str, str]], keeper: Keeper) -> Started:
     """Make the run's folder, take the leases, and hand over to the keeper; undone where one of them fails."""
     unblocked = signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
@@ -179,7 +122,7 @@ def _taken(compiled: Compiled, secrets: Mapping[str, Mapping[str, str]], keeper:
             _write(run, compiled)
             state.note(run.folder, "kept", pid=keeper.process.pid)
             orders = {"secrets": secrets, "starts": list(lease.starts.values())}
-            _sent(keeper, orders, (run.lock, *lease.fds))
+            sent(keeper, orders, (run.lock, *lease.fds))
     except BaseException:
         if run:
             run.discard()

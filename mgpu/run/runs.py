@@ -62,18 +62,6 @@ def user() -> str:
         return str(os.getuid())
 
 
-def identity(name: str) -> str:
-    """An id for a new run of this name."""
-    import secrets
-
-    return f"{name}-{secrets.token_hex(4)}"
-
-
-def folder(identity: str) -> str:
-    """The folder of the run with this id."""
-    return os.path.join(state.root(), identity)
-
-
 def new(name: str, identity: str) -> New:
     """Make the folder of a new run. Raises UsageError where a live run has the name, HostError if the disk refuses."""
     root = state.root()
@@ -94,7 +82,7 @@ def new(name: str, identity: str) -> New:
 
 
 def _made(name: str, identity: str) -> New:
-    path = folder(identity)
+    path = state.folder(identity)
     try:
         os.mkdir(path, 0o700)
         os.mkdir(os.path.join(path, "logs"), 0o700)
@@ -152,7 +140,7 @@ def found() -> Iterator[Run]:
         if identity not in known:
             name = boxes[0].labels.get(daemon.NAME, identity)
             pids = frozenset(lives.pids.get(identity, ()))
-            yield Run(identity, folder(identity), "unkept", {"name": name}, {}, pids, boxes)
+            yield Run(identity, state.folder(identity), "unkept", {"name": name}, {}, pids, boxes)
 
 
 def _created(run: Run) -> float:
@@ -203,7 +191,7 @@ def boxed(data: dict[str, Any]) -> bool:
 
 def attended(identity: str) -> bool:
     """Whether anything of this user's run is there to look after its containers: its keeper, or a process of it."""
-    return locks.held(os.path.join(folder(identity), state.LOCK)) or bool(processes.of_run(identity))
+    return locks.held(os.path.join(state.folder(identity), state.LOCK)) or bool(processes.of_run(identity))
 
 
 def lives(identity: str) -> bool:

@@ -36,6 +36,18 @@ def root() -> str:
     return os.path.join(state, "mgpu", "runs")
 
 
+def identity(name: str) -> str:
+    """An id for a new run of this name."""
+    import secrets
+
+    return f"{name}-{secrets.token_hex(4)}"
+
+
+def folder(identity: str) -> str:
+    """The folder of the run with this id."""
+    return os.path.join(root(), identity)
+
+
 def write(path: str, data: dict[str, Any]) -> None:
     """Write `data` as JSON so that `path` holds either all of it or what it held before. Raises OSError."""
     temporary = f"{path}.new"
