@@ -35,12 +35,12 @@ KEEPER: dict[str, Point] = {
     "after ready": {"file": "run/keeper.py", "name": "become_ready", "event": "return"},
 }
 STANDIN: dict[str, Point] = {
-    "before create": {"file": "run/container.py", "name": "made", "event": "call"},
+    "before create": {"file": "run/box.py", "name": "made", "event": "call"},
     "while creating": {"file": "http/client.py", "name": "getresponse", "event": "call", "within": "made"},
-    "after create": {"file": "run/container.py", "name": "made", "event": "return"},
-    "before start": {"file": "run/container.py", "name": "begin", "event": "call"},
+    "after create": {"file": "run/box.py", "name": "made", "event": "return"},
+    "before start": {"file": "run/box.py", "name": "begin", "event": "call"},
     "while starting": {"file": "http/client.py", "name": "getresponse", "event": "call", "within": "begin", "nth": 2},
-    "after start": {"file": "run/container.py", "name": "begin", "event": "return"},
+    "after start": {"file": "run/box.py", "name": "begin", "event": "return"},
     "while following": {"file": "http/client.py", "name": "getresponse", "event": "return", "within": "listen"},
 }
 ENDING: dict[str, Point] = {

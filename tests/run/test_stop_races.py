@@ -82,7 +82,7 @@ def test_what_shall_stand_for_a_container_dies_before_it_is_told(docked: Scene) 
 
 
 def test_what_stands_for_a_container_dies_again_and_again(docked: Scene) -> None:
-    point = {"role": "standin", "file": "run/container.py", "name": "followed", "event": "call", "times": 4}
+    point = {"role": "standin", "file": "run/box.py", "name": "followed", "event": "call", "times": 4}
     done = docked.mgpu("run", docked.job("echo >> ran; exit 7"), **docked.armed(**point))
     assert (done.returncode, docked.hit(), docked.ran()) == (7, 4, 1)
     settled(docked)
