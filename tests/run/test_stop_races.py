@@ -16,7 +16,7 @@ from tests.run.scene import Scene, scene, settled
 
 HALT = {"role": "runner", "act": "halt"}
 LOCKED = {**HALT, "file": "machine/leases.py", "name": "take", "event": "return"}
-TOLD = {**HALT, "file": "run/executor.py", "name": "_sent", "event": "call", "nth": 2}
+TOLD = {**HALT, "file": "run/hatch.py", "name": "sent", "event": "call", "nth": 2}
 
 
 @pytest.fixture
