@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from mgpu.command.docker import create_arguments
 from mgpu.machine import daemon, processes
 from mgpu.run import boxes, handover, refusals, state
-from mgpu.run.sdk import away, client, join, leave, removed, seen_gpus
+from mgpu.run.sdk import away, client, join, kill, leave, removed, seen_gpus
 
 if TYPE_CHECKING:
     from docker import APIClient
@@ -162,7 +162,7 @@ class Box:
         if self.id is None or self.first is None:
             return
         try:
-            client().kill(self.id, word)
+            kill(self.id, word)
         except (DockerException, RequestException) as error:
             os.write(2, f"{self.task}: {word}: {error}\n".encode())  # into the keeper's log
 
