@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from mgpu.command.docker import create_arguments
 from mgpu.machine import daemon, processes
 from mgpu.run import refusals, state
-from mgpu.run.sdk import away, client, join, leave, removed, seen_gpus
+from mgpu.run.sdk import away, client, join, kill, leave, removed, seen_gpus
 
 if TYPE_CHECKING:
     from docker import APIClient
@@ -149,15 +149,12 @@ class Box:
 
     def signal(self, word: str) -> None:
         """Send a signal to the container; where it does not run any more there is nothing to send it to."""
-        from docker.errors import DockerException
-        from requests import RequestException
-
         self.asked.add(word)
-        if not self.begun:
+        if not self.begun or self.id is None:
             return
         try:
-            client().kill(self.id, word)
-        except (DockerException, RequestException) as error:
+            kill(self.id, word)
+        except away() as error:
             os.write(2, f"{self.task}: {word}: {error}\n".encode())  # into the keeper's log
 
     def check_gpus(self) -> None:

@@ -80,13 +80,13 @@ def _networks(run: str | None) -> list[tuple[str, str]]:
 
 def signal(run: str, word_for: Callable[[str], str | None]) -> None:
     """Send to each living container of the run the signal for its task, if there is one."""
-    from mgpu.run.sdk import away, client
+    from mgpu.run.sdk import away, kill
 
     for box in _mine(run):
         word = word_for(box.labels.get(daemon.TASK, ""))
         try:
             if box.lives and word:
-                client().kill(box.id, word)
+                kill(box.id, word)
         except away():
             continue
 

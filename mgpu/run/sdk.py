@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from mgpu.machine import daemon
@@ -57,6 +58,17 @@ def removed(api: APIClient, identity: str) -> bool:
         else:
             return True
     return False
+
+
+def kill(identity: str, word: str) -> None:
+    """Send a signal to a container, which goes on if it is paused: a paused one gets none, and killing it hangs some
+    engines. Raises what `away` tells of."""
+    from docker.errors import APIError
+
+    api = client()
+    with suppress(APIError):
+        api.unpause(identity)
+    api.kill(identity, word)
 
 
 def join(api: APIClient, network: str, run: str, user: int) -> None:
