@@ -11,14 +11,12 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from pathlib import Path
 
 import pytest
 
 from tests.end_to_end.host import eventually, kill, lives
-from tests.fakes.docker import Engine
 from tests.require import require
-from tests.run.scene import SOAK, Scene, Tally, judge, scene, settled, told
+from tests.run.scene import SOAK, Scene, Tally, judge, settled, told
 
 TALLY = Tally()
 
@@ -42,18 +40,6 @@ def seeds(count: int) -> pytest.MarkDecorator:
 def figures(request: pytest.FixtureRequest) -> Iterator[None]:
     yield
     told(request, "killed at random moments", TALLY.told())
-
-
-@pytest.fixture
-def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Scene]:
-    with scene(tmp_path, monkeypatch) as made:
-        yield made
-
-
-@pytest.fixture
-def docked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, engine: Engine) -> Iterator[Scene]:
-    with scene(tmp_path, monkeypatch, engine) as made:
-        yield made
 
 
 def pause(chance: random.Random, longest: float) -> None:

@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.end_to_end.host import eventually
-from tests.fakes.docker import Engine
-from tests.run.scene import SOAK, Scene, Tally, judge, scene, settled, told
+from tests.run.scene import SOAK, Scene, Tally, judge, settled, told
 
 ROUNDS = 10 if SOAK else 1
 TALLY = Tally()
@@ -59,18 +58,6 @@ def rounds(points: dict[str, Point]) -> pytest.MarkDecorator:
 def figures(request: pytest.FixtureRequest) -> Iterator[None]:
     yield
     told(request, "killed at named points", TALLY.told())
-
-
-@pytest.fixture
-def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Scene]:
-    with scene(tmp_path, monkeypatch) as made:
-        yield made
-
-
-@pytest.fixture
-def docked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, engine: Engine) -> Iterator[Scene]:
-    with scene(tmp_path, monkeypatch, engine) as made:
-        yield made
 
 
 def run(host: Scene, role: str, point: Point, spec: Path | None = None, **more: object) -> subprocess.Popen[str]:

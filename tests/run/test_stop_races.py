@@ -5,30 +5,17 @@ from __future__ import annotations
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.end_to_end.host import eventually, kill, lives
-from tests.fakes.docker import BUSYBOX, Engine
-from tests.run.scene import Scene, scene, settled
+from tests.fakes.docker import BUSYBOX
+from tests.run.scene import Scene, settled
 
 HALT = {"role": "runner", "act": "halt"}
 LOCKED = {**HALT, "file": "machine/leases.py", "name": "take", "event": "return"}
 TOLD = {**HALT, "file": "run/hatch.py", "name": "sent", "event": "call", "nth": 2}
-
-
-@pytest.fixture
-def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Scene]:
-    with scene(tmp_path, monkeypatch) as made:
-        yield made
-
-
-@pytest.fixture
-def docked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, engine: Engine) -> Iterator[Scene]:
-    with scene(tmp_path, monkeypatch, engine) as made:
-        yield made
 
 
 def halted(host: Scene, point: dict[str, object], spec: Path | None = None) -> subprocess.Popen[str]:
