@@ -53,12 +53,16 @@ def _name(box: Container) -> None:
 
 def sweep(only: str | None = None) -> None:
     """Remove what of this user's containers and networks, or of one run's, nobody comes back for."""
-    for box in _mine(only):
-        run = box.labels.get(daemon.RUN, "")
-        if not box.lives and run and not runs.attended(run):
+    boxes = [box for box in _mine(only) if not box.lives and daemon.RUN in box.labels]
+    networks = _networks(only)
+    if not boxes and not networks:
+        return
+    attended = runs.attended()
+    for box in boxes:
+        if not attended(box.labels[daemon.RUN]):
             daemon.remove(box.id)
-    for network, run in _networks(only):
-        if not runs.attended(run):
+    for network, run in networks:
+        if not attended(run):
             daemon.remove_network(network)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 from mgpu.errors import HostError, UsageError
@@ -189,9 +189,13 @@ def boxed(data: dict[str, Any]) -> bool:
     return any(command.get("container") for command in data.get("commands", ()))
 
 
-def attended(identity: str) -> bool:
-    """Whether anything of this user's run is there to look after its containers: its keeper, or a process of it."""
-    return locks.held(os.path.join(state.folder(identity), state.LOCK)) or bool(processes.of_run(identity))
+def attended() -> Callable[[str], bool]:
+    """Tells of a run of this user's whether anything is there to look after its containers: its keeper, or a process.
+
+    The processes are looked at once.
+    """
+    pids = processes.by_run()
+    return lambda run: run in pids or locks.held(os.path.join(state.folder(run), state.LOCK))
 
 
 def lives(identity: str) -> bool:
