@@ -33,7 +33,7 @@ class New(NamedTuple):
 
 class Run(NamedTuple):
     """A run as its folder tells it. `state` is running, unkept (processes or containers, but no keeper), ended, failed,
-    lost, newer (its format) or unreadable; `boxes` are its containers that live."""
+    stopped, lost, newer (its format) or unreadable; `boxes` are its containers that live."""
 
     id: str
     folder: str
@@ -178,7 +178,7 @@ def _told(folder: str, lives: Living) -> Run:
     elif pids or boxes or (lives.silent and not over and boxed(data)):
         how = "unkept"
     elif over:
-        how = "failed" if over.get("code") else "ended"
+        how = "failed" if over.get("by") else "stopped" if over.get("code") else "ended"
     else:
         how = "lost"
     return Run(identity, folder, how, data, tasks, pids, boxes)

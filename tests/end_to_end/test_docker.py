@@ -109,7 +109,7 @@ def test_it_is_seen_logged_and_stopped_by_others(host: Host, engine: Engine) -> 
     assert follower.communicate(timeout=30)[0] == "up\nbye\n"
     assert host.free() == 8
     assert engine.docker("ps", "--all", "--quiet").stdout == ""
-    assert [task["state"] for run in host.runs() for task in run["tasks"]] == ["ended"]
+    assert [(run["state"], task["state"]) for run in host.runs() for task in run["tasks"]] == [("stopped", "ended")]
 
 
 def test_a_container_that_is_deaf_is_killed_after_its_grace(host: Host, engine: Engine) -> None:
