@@ -159,7 +159,7 @@ def read() -> Docker:
 
 
 def _listed(info: dict[str, Any]) -> tuple[str, ...]:
-    """The GPUs that the engine itself has found as CDI devices (since 28.3), without `all`, which names none."""
+    """The GPUs that the engine itself has found as CDI devices (28.5 tells, 20.10 does not), without `all`."""
     devices = [device.get("ID", "") for device in info.get("DiscoveredDevices") or () if device.get("Source") == "cdi"]
     names = {device.removeprefix(KIND) for device in devices if device.startswith(KIND)}
     return tuple(sorted(names - {"all"}))
