@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from mgpu.cli import progress, show, source
 from mgpu.errors import NoRoom
-from mgpu.run import hatch
+from mgpu.run import handover, hatch
 
 if TYPE_CHECKING:
     from mgpu.run.executor import Started
@@ -110,9 +110,9 @@ def _followed(started: Started, options: argparse.Namespace) -> int:
         words = "killing it" if len(asked) > 1 else "stopping it; once more kills it"
         os.write(2, f"\nmgpu: {words}\n".encode())
 
-    for number in hatch.STOPPING:
+    for number in handover.STOPPING:
         signal.signal(number, interrupt)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, hatch.STOPPING)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, handover.STOPPING)
     places = {command.task: _place(command.probe) for command in started.compiled.commands if command.probe}
     out = sys.stderr.buffer if options.json else sys.stdout.buffer
     tasks = [command.task for command in started.compiled.commands]

@@ -10,7 +10,7 @@ from mgpu.command.words import words
 from mgpu.engines import engine_named
 from mgpu.values.command import Command, Container, Probe, Stop
 from mgpu.values.engine import Engine, Spelling, given_probe
-from mgpu.values.machine import FOLDER, HOME, USER, Machine
+from mgpu.values.machine import CDI, CLAIM, FOLDER, HOME, USER, Machine
 from mgpu.values.plan import Plan, Task
 from mgpu.values.spec import Volume
 
@@ -131,7 +131,7 @@ def _container(task: Task, engine: Engine, plan: Plan) -> Container:
         name=f"mgpu-{plan.name}" if alone else f"mgpu-{plan.name}-{task.name}",
         gpus=devices or tuple(gpu.id for gpu in task.gpus),
         cdi=bool(devices),
-        labels=(("mgpu.gpus", ",".join(gpu.id for gpu in task.gpus)),) if task.gpus else (),
+        labels=((CLAIM, ",".join(gpu.id for gpu in task.gpus)),) if task.gpus else (),
         user=(machine.user or USER) if engine.scripted else None,
         network=task.network,
         alias=task.name if task.network else None,
@@ -146,7 +146,7 @@ def _devices(task: Task, machine: Machine) -> tuple[str, ...]:
     """The names by which Docker lists the task's GPUs as CDI devices; none unless it lists every one."""
     listed = machine.docker.cdi if machine.docker else ()
     names = [next((name for name in (gpu.uuid, str(gpu.index)) if name in listed), None) for gpu in task.gpus]
-    return tuple(f"nvidia.com/gpu={name}" for name in names if name) if all(names) else ()
+    return tuple(f"{CDI}{name}" for name in names if name) if all(names) else ()
 
 
 def _resolved(source: str, machine: Machine) -> str:

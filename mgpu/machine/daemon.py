@@ -12,18 +12,17 @@ import os
 import time
 from typing import Any, NamedTuple
 
-from mgpu.values.machine import Docker
+from mgpu.values.machine import CDI, CLAIM, Docker
 
 SOCKET = "/var/run/docker.sock"
 PATIENCE = 10.0
 """Seconds that one question may take: an engine that starts many containers at once answers late."""
 _silent: dict[str, float] = {}
 """The sockets whose engine let a question time out, and until when it is not asked another: one look asks several."""
-RUN, TASK, NAME, OWNER, GPUS = "mgpu.run", "mgpu.task", "mgpu.name", "mgpu.user", "mgpu.gpus"
+RUN, TASK, NAME, OWNER, GPUS = "mgpu.run", "mgpu.task", "mgpu.name", "mgpu.user", CLAIM
 """The labels of a container: its run, its task, the name of the run, the number of the user, the ids of its GPUs."""
 LIVE = frozenset(("running", "paused", "restarting"))
 """The states in which a container's processes are there."""
-KIND = "nvidia.com/gpu="
 HOOK = "nvidia-container-runtime-hook"
 """What Docker runs for ``--gpus``, found by its PATH."""
 
@@ -161,7 +160,7 @@ def read() -> Docker:
 def _listed(info: dict[str, Any]) -> tuple[str, ...]:
     """The GPUs that the engine itself has found as CDI devices (28.5 tells, 20.10 does not), without `all`."""
     devices = [device.get("ID", "") for device in info.get("DiscoveredDevices") or () if device.get("Source") == "cdi"]
-    names = {device.removeprefix(KIND) for device in devices if device.startswith(KIND)}
+    names = {device.removeprefix(CDI) for device in devices if device.startswith(CDI)}
     return tuple(sorted(names - {"all"}))
 
 

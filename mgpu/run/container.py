@@ -18,9 +18,6 @@ from threading import Thread
 from mgpu.run import handover, state
 from mgpu.run.box import Box
 
-SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
-"""SIGQUIT kills the container; every other asks it to stop, by the signal that its engine wants."""
-
 
 def words(numbers: SimpleQueue[int], box: Box) -> Iterator[str]:
     """The signals for the container that come in, by name, for as long as it lives."""
@@ -41,7 +38,7 @@ def main(folder: str) -> int:
         return 0
     state.settle_in(folder)
     numbers: SimpleQueue[int] = SimpleQueue()
-    for number in SIGNALS:
+    for number in handover.STOPPING:
         signal.signal(number, lambda number, _: numbers.put(number))
     signal.pthread_sigmask(signal.SIG_SETMASK, [])
     box, said = Box(folder, orders[0]["task"], orders[0]["secrets"]), [-signal.SIGKILL]

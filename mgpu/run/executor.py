@@ -13,8 +13,8 @@ from mgpu.command.data import command_data
 from mgpu.command.text import script
 from mgpu.errors import HostError, NoRoom
 from mgpu.machine import leases, snapshot
-from mgpu.run import images, preflight, runs, state
-from mgpu.run.hatch import STOPPING, Keeper, sent
+from mgpu.run import handover, images, preflight, runs, state
+from mgpu.run.hatch import Keeper, sent
 
 if TYPE_CHECKING:
     import subprocess
@@ -109,7 +109,7 @@ def _until_freed(known: frozenset[tuple[str, int]]) -> None:
 
 def _taken(compiled: Compiled, secrets: Mapping[str, Mapping[str, str]], keeper: Keeper) -> Started:
     """Make the run's folder, take the leases, and hand over to the keeper; undone where one of them fails."""
-    unblocked = signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
+    unblocked = signal.pthread_sigmask(signal.SIG_BLOCK, handover.STOPPING)
     run = None
     try:
         run = runs.new(compiled.spec.name, keeper.run)

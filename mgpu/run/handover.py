@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import struct
 
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
+STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
+"""What asks whoever keeps a run or a container to end it: at once by SIGQUIT, else with grace. It is blocked in a
+process that is begun, and so waits until that listens."""
 HEADER = struct.Struct("!II")
 """How many bytes of JSON follow, and how many descriptors."""
 BATCH = 200

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from mgpu.values.spec import Spec
 
 KEEPER = os.path.join(os.path.dirname(__file__), "keeper.py")
-STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 
 
 class Keeper(NamedTuple):
@@ -67,7 +66,7 @@ def hatched(spec: Spec) -> Keeper:
 @contextmanager
 def _blocked() -> Iterator[None]:
     """A process that is begun inside hears no request to stop until it says that it listens: none is lost."""
-    unblocked = signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
+    unblocked = signal.pthread_sigmask(signal.SIG_BLOCK, handover.STOPPING)
     try:
         yield
     finally:

@@ -65,7 +65,7 @@ class Keeper:
         return self.code()
 
     def listen(self) -> None:
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
+        for number in handover.STOPPING:
             signal.signal(number, self.ask)
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.set_wakeup_fd(self.bell, warn_on_full_buffer=False)

@@ -23,9 +23,6 @@ if TYPE_CHECKING:
 
     from mgpu.run.task import Task
 
-FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
-"""What a stand-in hands on to its container: it waits in the kernel until it can."""
-
 
 class Starter:
     """What the tasks of a run are started with: the caller's environment and module path, secrets, leases."""
@@ -79,7 +76,7 @@ class Standin:
         self.end, its = handover.pair()
         os.chdir("/")
         with its:
-            self.pid = spawned(sys.executable, argv, env, its.fileno(), 1, blocked=FORWARDED)
+            self.pid = spawned(sys.executable, argv, env, its.fileno(), 1, blocked=handover.STOPPING)
 
     def begin(self, task: str, secrets: Mapping[str, str], leases: list[int]) -> None:
         """Tell it the task, and give it the leases to hold."""

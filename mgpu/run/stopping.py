@@ -116,8 +116,3 @@ def _left(run: runs.Run) -> list[str]:
     pids = [f"process {pid}" for pid in sorted(lives.pids.get(run.id, ()))]
     unknown = [f"a container, maybe: {lives.silent}"] if lives.silent and runs.boxed(run.data) else []
     return pids + [f"container {box.name}" for box in lives.boxes.get(run.id, ())] + unknown
-
-
-def outcome(folder: str) -> dict[str, Any] | None:
-    """The event that ended the run, or None while it goes on."""
-    return next((event for event in state.events(folder) if event["what"] == "over"), None)

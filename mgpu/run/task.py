@@ -34,7 +34,6 @@ class Task:
         self.watch: Watch | None = None
         self.boxed: bool = command["container"] is not None
         self.deaths = 0
-        self.boxed_at = 0.0
         self.again: float | None = None
 
     @property

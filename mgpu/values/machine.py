@@ -11,6 +11,12 @@ USER = "\0USER"
 """What stands for the home, the spec's folder and the user's ids where the machine does not say: printed as ``$HOME``,
 ``$PWD`` and ``$(id -u):$(id -g)``. No document can hold a NUL, so none can be mistaken for a user's text."""
 
+CDI = "nvidia.com/gpu="
+"""What goes before the name of a GPU where it is a CDI device of Docker's."""
+
+CLAIM = "mgpu.gpus"
+"""The label by which a container claims GPUs: their ids, with commas between."""
+
 LINK_KINDS = ("NVLINK", "PIX", "PXB", "PHB", "NODE", "SYS")
 """The kinds of link, best first, in the words of ``nvidia-smi topo -m`` (NV# is NVLINK here)."""
 
