@@ -187,8 +187,8 @@ def _found(filters: dict[str, list[str]]) -> list[Box]:
 
 
 def remove(identity: str) -> bool:
-    """Remove a container that does not run; False where it cannot be: it runs."""
-    return _removed(f"/containers/{identity}")
+    """Remove a container that does not run, with the volumes that only it had; False where it cannot be: it runs."""
+    return _removed(f"/containers/{identity}?v=1")
 
 
 def networks(label: str) -> list[tuple[str, str]]:
