@@ -34,7 +34,7 @@ def test_the_lists_that_there_are() -> None:
     images = ["comfyui", "a1111", "forge", "xdit"]
     training = ["torchrun", "deepspeed", "deepspeed-config", "accelerate", "accelerate-config"]
     tuning = ["kohya", "axolotl", "axolotl-train", "llamafactory", "trl"]
-    assert NAMES == sorted([*serving, *images, *training, *tuning])
+    assert sorted([*serving, *images, *training, *tuning]) == NAMES
 
 
 @LISTS
