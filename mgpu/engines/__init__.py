@@ -1,12 +1,30 @@
 """The registry: one module an engine, one line here."""
 
-from mgpu.engines import custom, llamacpp, task, torchrun, vllm
+from mgpu.engines import (
+    accelerate,
+    axolotl,
+    custom,
+    deepspeed,
+    kohya,
+    llamacpp,
+    llamafactory,
+    task,
+    torchrun,
+    trl,
+    vllm,
+)
 from mgpu.values.engine import Engine
 
 ENGINES: tuple[Engine, ...] = (
     vllm.ENGINE,
     llamacpp.ENGINE,
     torchrun.ENGINE,
+    deepspeed.ENGINE,
+    accelerate.ENGINE,
+    kohya.ENGINE,
+    axolotl.ENGINE,
+    llamafactory.ENGINE,
+    trl.ENGINE,
     custom.ENGINE,
     task.ENGINE,
 )

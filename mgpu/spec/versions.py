@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from mgpu.catalog.flags import flags
+from mgpu.catalog.flags import flags, joined
 from mgpu.values.engine import Engine
 from mgpu.values.flag import FlagList
 from mgpu.values.spec import Job, Spec
@@ -37,5 +37,7 @@ def pythons(spec: Spec) -> list[str]:
 
 def listed(engine: Engine, key: str, version: str | None) -> FlagList | None:
     """The flags that the spec key `key` may hold in this version of the engine; None where no list is known."""
-    name, _, own = engine.lists.get(key, "").partition("@")
-    return flags(name, own or version) if name else None
+    names = [name.partition("@") for name in engine.lists.get(key, "").split()]
+    lists = [flags(name, own or version) for name, _, own in names]
+    known = [found for found in lists if found]
+    return joined(*known) if known and len(known) == len(lists) else None

@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple
 
 from mgpu.values.command import Probe, Trial
 from mgpu.values.mark import Path
-from mgpu.values.plan import Task
+from mgpu.values.plan import Layout, Task
 from mgpu.values.spec import Job
 
 HUB_CACHE = (
@@ -78,9 +78,26 @@ def no_objections(_: Task) -> Iterable[Complaint]:
     return ()
 
 
+def ranks(layout: Layout) -> int:
+    """How many processes a training has: one a GPU, or without GPUs as many as `parallel` says."""
+    return layout.data * layout.tensor * layout.pipeline
+
+
 def threads(task: Task) -> Mapping[str, str]:
     """A rank's share of the cores; where they are not known, the 1 that torchrun itself sets, without its warning."""
-    return {"OMP_NUM_THREADS": str(max(1, (task.cpus or 1) // task.layout.data))}
+    return {"OMP_NUM_THREADS": str(max(1, (task.cpus or 1) // ranks(task.layout)))}
+
+
+def asked_ranks(job: Job) -> int | None:
+    """How many processes the spec alone says; None where that is as many as there are free GPUs."""
+    sizes = job.parallel
+    by_layout = (sizes.data or 1) * (sizes.tensor or 1) * (sizes.pipeline or 1)
+    return by_layout if job.gpus.count == 0 else job.gpus.count
+
+
+def sharing(job: Job) -> int:
+    """Over how many processes the spec says that one copy of the model is split."""
+    return (job.parallel.tensor or 1) * (job.parallel.pipeline or 1)
 
 
 Naming = Literal["uuid", "index", "nothing"]
@@ -124,13 +141,15 @@ def given_probe(task: Task) -> Probe | None:
 class Engine:
     """An engine. `takes` are the spec keys that only some engines have, `requires` those it cannot do without;
     `lists` names, for a spec key that holds flags (args, script_args, config), the catalogue's list of them, with a
-    version of its own behind ``@`` where it is not the engine's; `owned` maps a flag to the spec key that sets it;
-    `entrypoint` are the leading words that the image's own entrypoint supplies; `shm` in bytes; `cache` is the model
-    cache inside the container; `package` is the Python package whose version is the engine's; `rendezvous`: its ranks
-    meet at a port, which mgpu chooses; `config` is the name of its config file, by which `${config}` is filled in.
+    version of its own behind ``@`` where it is not the engine's; a second name is of the program that gets what the
+    first does not know; `owned` maps a flag to the spec key that sets it; `entrypoint` are the leading words that the
+    image's own entrypoint supplies; `shm` in bytes; `cache` is the model cache inside the container, `workspace` the
+    spec's folder; `package` is the Python package whose version is the engine's; `rendezvous`: its ranks meet at a
+    port, which mgpu chooses; `config` is the name of its config file, by which `${config}` is filled in.
 
     `check` looks at a job, `fits` at a task with its GPUs; `files` gives what is to be written before the start, by
-    file name: plain data, dumped as the name's ending says, or text. Templates see the paths as ``files``.
+    file name: plain data, dumped as the name's ending says, or text. Templates see the paths as ``files``, by
+    the name without its ending.
     """
 
     name: str
@@ -146,6 +165,7 @@ class Engine:
     lists: Mapping[str, str] = field(default_factory=dict)
     owned: Mapping[str, str] = field(default_factory=dict)
     config: str | None = None
+    workspace: str = "/workspace"
     rendezvous: bool = False
     shm: int | None = None
     cache: str | None = None
@@ -163,5 +183,5 @@ class Engine:
 
     @property
     def scripted(self) -> bool:
-        """Whether it runs a script of the user's: what that writes, in a container too, is to be the user's."""
-        return "script" in self.requires
+        """Whether it trains: what that writes, in a container too, is to be the user's."""
+        return bool(self.requires & {"script", "config", "trainer"})

@@ -82,7 +82,7 @@ def troubles(flag: Flag) -> Iterator[str]:
 
 def fits(flag: Flag, value: Any) -> bool:
     """Whether the value is one that the flag itself would take."""
-    if value in flag.also or flag.kind == "json":
+    if value in flag.also or flag.kind in ("json", "any"):
         return True
     if flag.kind == "choice":
         return value in flag.choices
