@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -50,8 +49,8 @@ def _read(name: str, version: str) -> FlagList:
     )
 
 
-def _flag(name: str, facts: Mapping[str, Any]) -> Flag:
-    return Flag(name, **{key: tuple(value) if key in TUPLES else value for key, value in facts.items()})
+def _flag(name: str, facts: dict[str, Any]) -> Flag:
+    return Flag(name, **(facts | {key: tuple(facts[key]) for key in TUPLES & facts.keys()}))
 
 
 TUPLES = frozenset(("aliases", "choices", "also", "scripts"))

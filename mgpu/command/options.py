@@ -8,6 +8,7 @@ from typing import Any
 
 from mgpu.values.document import Written
 from mgpu.values.engine import Spelling
+from mgpu.values.flag import Flag, FlagList
 
 Option = tuple[str, ...]
 
@@ -16,26 +17,51 @@ class Options(tuple[Option, ...]):
     """Options in their order: a template prints each on a line of its own."""
 
 
-def options(flags: Mapping[str, Any] | tuple[Any, ...], spelling: Spelling) -> Options:
-    """The options that `flags` mean. A tuple is words already, each an option by itself."""
+def options(flags: Mapping[str, Any] | tuple[Any, ...], spelling: Spelling, known: FlagList | None = None) -> Options:
+    """The options that `flags` mean. A tuple is words already, each an option by itself.
+
+    A flag that is `known` is called by its own name, and given as its parser takes it; another as it was written, in
+    the `spelling` of the engine.
+    """
     if not isinstance(flags, Mapping):
         return Options((plain(word),) for word in flags)
-    return Options(option for flag, value in flags.items() for option in _spelled(flag, value, spelling))
+    return Options(
+        option
+        for name, value in flags.items()
+        for option in _spelled(known.find(name) if known else None, name, value, spelling)
+    )
 
 
-def _spelled(flag: str, value: Any, spelling: Spelling) -> Iterator[Option]:
-    name = f"--{flag}" if len(flag) > 1 else f"-{flag}"
+def _spelled(flag: Flag | None, name: str, value: Any, spelling: Spelling) -> Iterator[Option]:
+    dashed = _dashed(flag.name if flag else name)
+    many = flag.many if flag else "repeat" if spelling.repeat else None
     if value is True:
-        yield (name,)
+        yield (dashed,)
     elif value is False:
-        if spelling.negation:
-            yield (spelling.negation.format(flag),)
-    elif isinstance(value, (list, tuple)) and spelling.repeat:
-        yield from (_valued(name, (plain(item),), spelling) for item in value)
-    elif isinstance(value, (list, tuple)):
-        yield _valued(name, tuple(plain(item) for item in value), spelling)
+        yield from _off(flag, name, spelling)
+    elif not isinstance(value, (list, tuple)) or (flag and flag.kind == "json" and not many):
+        yield _valued(dashed, (plain(value),), spelling)
+    elif many == "repeat":
+        yield from (_valued(dashed, (plain(item),), spelling) for item in value)
+    elif isinstance(many, str) and many != "words":
+        yield _valued(dashed, (many.join(plain(item) for item in value),), spelling)
     else:
-        yield _valued(name, (plain(value),), spelling)
+        yield _valued(dashed, tuple(plain(item) for item in value), spelling)
+
+
+def _off(flag: Flag | None, name: str, spelling: Spelling) -> Iterator[Option]:
+    """What a flag that is false becomes: the flag that says so, the word, or nothing at all."""
+    if flag is None:
+        if spelling.negation:
+            yield (spelling.negation.format(name),)
+    elif flag.kind != "bool":
+        yield (_dashed(flag.name), "false")
+    elif flag.negative:
+        yield (_dashed(flag.negative),)
+
+
+def _dashed(name: str) -> str:
+    return f"--{name}" if len(name) > 1 else f"-{name}"
 
 
 def _valued(name: str, values: tuple[str, ...], spelling: Spelling) -> Option:

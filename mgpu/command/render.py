@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from mgpu.command.files import dumped
 from mgpu.command.options import options
 from mgpu.command.words import words
 from mgpu.engines import engine_named
-from mgpu.values.command import Command, Container, Probe, Stop
+from mgpu.spec.references import CONFIG
+from mgpu.spec.versions import listed
+from mgpu.values.command import Command, Container, File, Probe, Stop
 from mgpu.values.engine import Engine, Spelling, given_probe
 from mgpu.values.machine import CDI, CLAIM, FOLDER, HOME, USER, Machine
 from mgpu.values.plan import Plan, Task
@@ -16,6 +20,8 @@ from mgpu.values.spec import Volume
 
 WORKSPACE = "/workspace"
 """Where the spec's folder is mounted in a container."""
+WRITTEN = ".mgpu"
+"""The folder, below the spec's, for the config files that mgpu writes."""
 
 UNSET = ("CUDA_VISIBLE_DEVICES", "RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_*", "PET_*")
 """What a job must not inherit: another job's GPUs and ranks (PET_* are torchrun's own flags as variables)."""
@@ -36,7 +42,8 @@ def render(plan: Plan, templates: Path | None = None) -> tuple[Command, ...]:
 
 def _command(task: Task, plan: Plan, templates: Path | None) -> Command:
     job, engine, machine = task.job, engine_named(task.job.engine), plan.machine
-    lines = words(engine.name, _values(task, engine), templates)
+    inside, files = _files(task, engine, plan)
+    lines = words(engine.name, _values(task, engine, inside), templates)
     boxed = task.runtime == "docker"
     if boxed:
         lines = _without_entrypoint(lines, engine)
@@ -58,26 +65,56 @@ def _command(task: Task, plan: Plan, templates: Path | None) -> Command:
         serves=job.serves,
         gpus=tuple(gpu.id for gpu in task.gpus),
         port=task.port,
+        rendezvous=None if boxed else task.rendezvous,
+        files=files,
     )
 
 
-def _values(task: Task, engine: Engine) -> dict[str, Any]:
+def _files(task: Task, engine: Engine, plan: Plan) -> tuple[dict[str, str], tuple[File, ...]]:
+    """Where the job finds each of its config files, by name, and the files to write on the host."""
+    alone = len(plan.tasks) == 1
+    folder = f"{WRITTEN}/{plan.name}" if alone else f"{WRITTEN}/{plan.name}/{task.name}"
+    host = plan.machine.folder or FOLDER
+    inner = WORKSPACE if task.runtime == "docker" else host
+    contents = engine.files(task)
+    files = tuple(File(f"{host}/{folder}/{name}", dumped(name, content)) for name, content in contents.items())
+    return {name: f"{inner}/{folder}/{name}" for name in contents}, files
+
+
+def _values(task: Task, engine: Engine, files: dict[str, str]) -> dict[str, Any]:
     """What a template can print."""
     job = task.job
+    config = files.get(engine.config or "")
+    script_args = _pointed(job.script_args, config)
     given = {
         "model": job.model,
         "quantization": job.quantization,
         "context_length": job.context_length,
         "listen": "0.0.0.0" if task.runtime == "docker" else job.host,
         "port": task.port,
+        "rendezvous": task.rendezvous,
         "layout": task.layout,
         "gpus": task.gpu_count,
-        "args": options(job.args, engine.spelling),
+        "files": files,
+        "config": None if script_args != job.script_args else config,
+        "args": options(job.args, engine.spelling, listed(engine, "args", task.version)),
         "script": job.script,
-        "script_args": options(job.script_args, SCRIPT),
+        "script_args": options(script_args, SCRIPT, listed(engine, "script_args", task.version)),
+        "trainer": job.trainer,
         "command": job.command,
     }
     return {**given, **engine.variables(task)}
+
+
+def _pointed(given: Any, config: str | None) -> Any:
+    """What a script is given, with the path of the config file in the place of ``${config}``."""
+    if not config:
+        return given
+    if isinstance(given, Mapping):
+        return {flag: _pointed(value, config) for flag, value in given.items()}
+    if isinstance(given, tuple):
+        return tuple(_pointed(value, config) for value in given)
+    return given.replace(CONFIG, config) if isinstance(given, str) else given
 
 
 def _without_entrypoint(lines: list[list[str]], engine: Engine) -> list[list[str]]:
@@ -98,7 +135,9 @@ def _beside(python: str, program: str) -> str:
 def _environment(task: Task, engine: Engine) -> dict[str, str]:
     own = {"PYTHONUNBUFFERED": "1", **engine.environment(task)}
     if task.runtime == "process":
-        own |= {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": _visible(task, engine)}
+        own |= {"CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
+        if not task.gpus or engine.names_gpus(task.version) != "nothing":
+            own |= {"CUDA_VISIBLE_DEVICES": _visible(task, engine)}
     elif engine.scripted:
         own |= HOMELESS | {"HF_HOME": engine.cache or TEMPORARY}
     return own | dict(task.job.env)

@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Iterator
 
 from mgpu.command.docker import docker_lines
-from mgpu.values.command import Command
+from mgpu.values.command import Command, File
 from mgpu.values.machine import FOLDER, HOME, USER
 from mgpu.values.plan import Plan, Task
 from mgpu.values.spec import Secret
@@ -58,13 +58,24 @@ def because(task: Task) -> list[str]:
 def shell(command: Command, plan: Plan) -> str:
     """One command as shell text: the environment as exports, or within a `docker run` line."""
     lines = _lines(command)
+    files = [line for file in command.files for line in _written(file)]
     if command.container:
         read = [_secret(secret, plan) for secret in command.secrets if secret.file]
-        return "\n".join([*read, _joined([*docker_lines(command, command.container), *lines])])
+        return "\n".join([*files, *read, _joined([*docker_lines(command, command.container), *lines])])
     exports = [f"export {name}={quote(value)}" for name, value in command.env]
     secrets = [_secret(secret, plan) for secret in command.secrets]
     folder = [f"cd {quote(command.cwd)}"] if command.cwd != (plan.machine.folder or FOLDER) else []
-    return "\n".join([*secrets, *folder, *exports, _joined(lines)])
+    return "\n".join([*files, *secrets, *folder, *exports, _joined(lines)])
+
+
+def _written(file: File) -> Iterator[str]:
+    """What makes a shell write the file, to the byte."""
+    folder, _, _ = file.path.rpartition("/")
+    end = "EOF"
+    while end in file.text.split("\n"):
+        end += "_"
+    yield f"mkdir -p {quote(folder)}"
+    yield f"cat > {quote(file.path)} <<'{end}'\n{file.text}{end}"
 
 
 def _secret(secret: Secret, plan: Plan) -> str:

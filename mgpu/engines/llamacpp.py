@@ -112,6 +112,7 @@ ENGINE = Engine(
     dimensions=("pipeline", "tensor"),
     takes=frozenset(("context_length", "args", "parallel", "version", "quantization")),
     requires=frozenset(("model",)),
+    lists={"args": "llamacpp"},
     owned={
         "model": "model",
         "m": "model",

@@ -5,18 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from mgpu.values.engine import Engine, Spelling
+from mgpu.values.engine import Engine, Spelling, threads
 from mgpu.values.plan import Task
 
 
 def variables(task: Task) -> Mapping[str, Any]:
     """One rank a GPU; without GPUs as many as `parallel.data` says."""
     return {"ranks": task.layout.data}
-
-
-def environment(task: Task) -> Mapping[str, str]:
-    """A rank's share of the cores; where they are not known, the 1 that torchrun itself sets, without its warning."""
-    return {"OMP_NUM_THREADS": str(max(1, (task.cpus or 1) // task.layout.data))}
 
 
 ENGINE = Engine(
@@ -28,11 +23,12 @@ ENGINE = Engine(
     dimensions=("data",),
     takes=frozenset(("script_args", "args", "parallel", "version", "model")),
     requires=frozenset(("script",)),
+    lists={"args": "torchrun"},
     owned={"nproc-per-node": "gpus", "standalone": "nothing: mgpu always gives it", "nnodes": "nothing: one machine"},
     shm=8 * 2**30,
     cache="/cache/huggingface",
     stop_grace=30.0,
     spelling=Spelling(negation=None, equals=True),
     variables=variables,
-    environment=environment,
+    environment=threads,
 )

@@ -9,30 +9,24 @@ from __future__ import annotations
 
 import fnmatch
 import json
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
+from mgpu.catalog.flags import numbers
 from mgpu.values.command import Probe
-from mgpu.values.engine import Complaint, Engine, Hub, Spelling, url
+from mgpu.values.engine import Complaint, Engine, Hub, Naming, Spelling, one_token, said, url
 from mgpu.values.plan import Task
 from mgpu.values.spec import Job
 
 
-def names_gpus(version: str | None) -> Literal["uuid", "index"]:
+def names_gpus(version: str | None) -> Naming:
     """Before 0.24 vLLM crashes on UUIDs in CUDA_VISIBLE_DEVICES (vllm-project/vllm#41848)."""
-    return "uuid" if _numbers(version) >= (0, 24) else "index"
+    return "uuid" if numbers(version) >= (0, 24) else "index"
 
 
 def variables(task: Task) -> Mapping[str, Any]:
     """The images of before 0.11.2 start a module that ignores a model without its flag (vllm-project/vllm#17172)."""
-    return {"positional": task.runtime != "docker" or _numbers(task.version) >= (0, 11, 2)}
-
-
-def _numbers(version: str | None) -> tuple[int, ...]:
-    """The numbers that a version starts with; none for one that is not known."""
-    parts = re.match(r"v?([0-9.]*)", version or "")
-    return tuple(int(part) for part in parts[1].split(".") if part) if parts else ()
+    return {"positional": task.runtime != "docker" or numbers(task.version) >= (0, 11, 2)}
 
 
 def check(job: Job) -> Iterable[Complaint]:
@@ -48,11 +42,12 @@ def check(job: Job) -> Iterable[Complaint]:
 
 
 def probe(task: Task) -> Probe:
-    """Ready when the model itself is listed; with an API key the list wants it as a bearer token."""
-    served = task.job.args.get("served-model-name", task.job.model)
+    """Ready when the model itself is listed and writes a token: a broken one is healthy until it is asked. With an API
+    key both want it as a bearer token."""
+    served = said(task.job, "served-model-name") or task.job.model
     name = served[0] if isinstance(served, (list, tuple)) else str(served)
     key = next((secret.name for secret in task.job.secrets if secret.name == "VLLM_API_KEY"), None)
-    return Probe("http", url(task, "/v1/models"), f'"{name}"', key, within=1800.0)
+    return Probe("http", url(task, "/v1/models"), f'"{name}"', key, within=1800.0, trial=one_token(task, name))
 
 
 TEXTS = (".json", ".jinja", ".model", ".py", ".tiktoken", ".txt")
@@ -76,7 +71,7 @@ def hub(task: Task) -> Hub | None:
     model = task.job.model or ""
     if model.startswith(("/", ".", "~")) or "://" in model:
         return None
-    args, form = task.job.args, str(task.job.args.get("load-format", "auto"))
+    args, form = task.job.args, str(said(task.job, "load-format") or "auto")
     instead = "vLLM is told to keep it in download-dir, and fetches it at its start" if "download-dir" in args else None
     revision = str(args["revision"]) if "revision" in args else None
     return Hub(model, lambda files, content: chosen(files, content, form), revision, instead=instead)
@@ -107,6 +102,7 @@ ENGINE = Engine(
     dimensions=("tensor", "pipeline", "data"),
     takes=frozenset(("quantization", "context_length", "args", "parallel", "version")),
     requires=frozenset(("model",)),
+    lists={"args": "vllm"},
     owned={
         "model": "model",
         "tensor-parallel-size": "parallel: {tensor: ...}",

@@ -17,7 +17,7 @@ from mgpu.machine import locks, notes
 from mgpu.machine.claims import Look
 from mgpu.machine.notes import Holder
 
-__all__ = ["Clash", "Holder", "Lease", "Share", "folder", "free", "holders", "take", "tidy"]
+__all__ = ["Clash", "Holder", "Lease", "Share", "folder", "free", "holders", "ports", "take", "tidy"]
 
 ENDING = ".lock"
 
@@ -190,13 +190,24 @@ def free() -> frozenset[tuple[str, int]]:
         return frozenset()
 
 
+def ports() -> tuple[int, ...]:
+    """The ports that runs hold, whether anything listens on them or not."""
+    names = {name.removesuffix(ENDING): name for name in _names() if name.startswith("port-")}
+    held = [name for name, file in names.items() if locks.held(os.path.join(locks.place(), file))]
+    return tuple(sorted(int(number) for name in held if (number := name.removeprefix("port-")).isdigit()))
+
+
+def _names() -> list[str]:
+    """The lock files that there are."""
+    try:
+        return [name for name in os.listdir(locks.place()) if name.endswith(ENDING)]
+    except OSError:
+        return []
+
+
 def tidy() -> None:
     """Wipe the notes of runs of which nothing is left, so that no other user needs to wonder about them."""
-    try:
-        files = [os.path.join(locks.place(), name) for name in os.listdir(locks.place()) if name.endswith(ENDING)]
-    except OSError:
-        return
-    for file in files:
+    for file in [os.path.join(locks.place(), name) for name in _names()]:
         try:
             handle = locks.opened(file, os.O_RDWR)
         except OSError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from dataclasses import replace
 
 from mgpu.engines import ENGINES
@@ -13,8 +14,9 @@ LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_by
 """Where a container finds the memory it may use: cgroup v2, v1."""
 
 
-def read(folder: str) -> Machine:
-    """The host as it is now; `folder` is the spec's. Never fails for want of a GPU or a driver: `notes` say so."""
+def read(folder: str, pythons: Iterable[str] = ()) -> Machine:
+    """The host as it is now; `folder` is the spec's, `pythons` are the interpreters that it names. Never fails for want
+    of a GPU or a driver: `notes` say so."""
     found = nvml.read()
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     held = leases.holders([gpu.id for gpu in found.gpus])
@@ -32,7 +34,9 @@ def read(folder: str) -> Machine:
         os.path.abspath(folder),
         f"{os.getuid()}:{os.getgid()}",
         ports.listening(),
+        leases.ports(),
         software.installed(packages),
+        tuple((python, software.installed(packages, software.beside(python, folder))) for python in pythons),
         daemon.read(),
         mask=None if visible is None else tuple(gpu.id for gpu in mask.left(visible, found.gpus)),
         notes=found.notes + ((mask.note(visible or "", found.gpus),) if masked else ()),

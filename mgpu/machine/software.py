@@ -32,12 +32,16 @@ def _folders() -> Iterator[str]:
     import shutil
 
     program = shutil.which("python3") or shutil.which("python")
-    beside = os.path.join(os.path.dirname(os.path.dirname(program)), "lib") if program else ""
-    names = sorted(entry for entry in _entries(beside) if re.fullmatch(r"python3\.\d+", entry))
-    if program and os.path.dirname(program) != os.path.dirname(sys.executable) and names:
-        yield from (os.path.join(beside, name, kind) for name in names for kind in ("site-packages", "dist-packages"))
-    else:
-        yield from (folder for folder in sys.path if folder)
+    own = program and os.path.dirname(program) == os.path.dirname(sys.executable)
+    yield from (beside(program, "/") if program and not own else ()) or (folder for folder in sys.path if folder)
+
+
+def beside(python: str, folder: str) -> list[str]:
+    """Where the environment of an interpreter keeps its packages; a path that is not whole is below `folder`."""
+    program = os.path.join(folder, os.path.expanduser(python))
+    library = os.path.join(os.path.dirname(os.path.dirname(program)), "lib")
+    names = sorted(entry for entry in _entries(library) if re.fullmatch(r"python3\.\d+", entry))
+    return [os.path.join(library, name, kind) for name in names for kind in ("site-packages", "dist-packages")]
 
 
 def _entries(folder: str) -> list[str]:

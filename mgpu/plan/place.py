@@ -12,7 +12,10 @@ from mgpu.plan.choose import Chosen, Wish, choose
 from mgpu.plan.fitness import permanent, unfit, unusable
 from mgpu.plan.layout import laid_out
 from mgpu.plan.links import UNKNOWN, Links, words
+from mgpu.plan.meeting import meeting
+from mgpu.plan.objections import objections
 from mgpu.spec.between import before, port_of
+from mgpu.spec.versions import version_of
 from mgpu.values.machine import LINK_KINDS, Gpu, Machine
 from mgpu.values.plan import Plan, Task
 from mgpu.values.spec import Gpus, Job, Spec
@@ -39,8 +42,8 @@ def place(spec: Spec, machine: Machine, ignore_foreign: bool = False) -> Plan:
         raise refusal(wishes, machine, ignore_foreign, _ever(copies, machine, links))
     free_ports(copies, machine)
     placed = {copy.name: _task(spec, copy, copies, chosen[copy.name], machine, links) for copy in copies}
-    tasks = addressed(spec, placed)
-    return Plan(spec.name, machine, tuple(tasks[name] for name in _order(tasks)))
+    tasks = addressed(spec, meeting(spec.name, placed, machine))
+    return Plan(spec.name, machine, tuple(tasks[name] for name in _order(tasks)), objections(spec, tasks))
 
 
 def _copies(job: Job) -> Iterator[Copy]:
@@ -105,9 +108,8 @@ def _task(spec: Spec, copy: Copy, copies: list[Copy], gpus: Chosen, machine: Mac
     job, engine = copy.job, engine_named(copy.job.engine)
     layout, why = laid_out(spec, job, engine, len(gpus))
     runtime, because = _runtime(job, machine)
-    version = (
-        job.version or (machine.installed(engine.package or "") if runtime == "process" else None) or engine.version
-    )
+    found = machine.installed(engine.package or "", job.python) if runtime == "process" else None
+    version = found or version_of(job, engine) or engine.version
     needs = {other.name: state for other in copies for name, state in job.needs.items() if other.job.name == name}
     reasons = (_because(job, gpus, machine, links), why, because)
     return Task(
@@ -116,6 +118,7 @@ def _task(spec: Spec, copy: Copy, copies: list[Copy], gpus: Chosen, machine: Mac
         gpus,
         len(gpus),
         _port(copy),
+        None,
         layout,
         runtime,
         version,

@@ -13,8 +13,9 @@ from mgpu.command.data import command_data
 from mgpu.command.text import script
 from mgpu.errors import HostError, NoRoom
 from mgpu.machine import leases, snapshot
-from mgpu.run import handover, images, preflight, runs, state
+from mgpu.run import configs, handover, images, preflight, runs, state
 from mgpu.run.hatch import Keeper, sent
+from mgpu.spec.versions import pythons
 
 if TYPE_CHECKING:
     import subprocess
@@ -61,11 +62,11 @@ def start(
         while True:
             free = leases.free()
             try:
-                compiled = compile_spec(spec, snapshot.read(folder), None, ignore_foreign)
+                compiled = compile_spec(spec, snapshot.read(folder, pythons(spec)), None, ignore_foreign)
                 secrets = preflight.check(compiled, os.environ)
                 missing = images.missing(compiled.commands)
                 if not missing:
-                    return _taken(compiled, secrets, keeper)
+                    return _taken(compiled, folder, secrets, keeper)
                 _fetched(missing, fetched, fetch)
                 continue
             except NoRoom as refusal:
@@ -107,18 +108,19 @@ def _until_freed(known: frozenset[tuple[str, int]]) -> None:
             return
 
 
-def _taken(compiled: Compiled, secrets: Mapping[str, Mapping[str, str]], keeper: Keeper) -> Started:
+def _taken(compiled: Compiled, folder: str, secrets: Mapping[str, Mapping[str, str]], keeper: Keeper) -> Started:
     """Make the run's folder, take the leases, and hand over to the keeper; undone where one of them fails."""
     unblocked = signal.pthread_sigmask(signal.SIG_BLOCK, handover.STOPPING)
     run = None
     try:
         run = runs.new(compiled.spec.name, keeper.run)
         gpus = {gpu for command in compiled.commands for gpu in command.gpus}
-        ports = {command.port for command in compiled.commands if command.port}
+        ports = {port for command in compiled.commands for port in command.ports}
         boxed = any(command.container for command in compiled.commands)
         holder = leases.Holder(run.id, run.name, runs.user(), time.time(), boxed=boxed)
         with leases.take(gpus, ports, holder) as lease:
             preflight.ports(ports)
+            configs.write(compiled.commands, folder)
             _write(run, compiled)
             state.note(run.folder, "kept", pid=keeper.process.pid)
             orders = {"secrets": secrets, "starts": list(lease.starts.values())}

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 PATIENCE = 5.0
 """Seconds that one question may take."""
+TRIAL = 120.0
+"""Seconds that one trial may take: a model that is asked for the first time may compile."""
 BODY = 4 * 2**20
 """How much of an answer is read, in bytes."""
 LINE = 2**16
@@ -66,33 +68,59 @@ class Watch:
 def asker(probe: dict[str, Any], log: str) -> Asker:
     """The question that a probe stands for: None is yes, text is why not yet."""
     if probe["kind"] == "http":
-        return lambda: _http(probe["target"], probe["contains"], probe["token"])
+        trial = probe.get("trial")
+        return lambda: (
+            _http(probe["target"], probe["contains"], probe["token"]) or (trial and _tried(trial, probe["token"]))
+        )
     if probe["kind"] == "tcp":
         return lambda: _tcp(probe["target"])
     return _LogSearch(probe["target"], log)
 
 
 def _http(url: str, contains: str | None, token: str | None) -> str | None:
+    try:
+        status, body = _answered("GET", url, token, None, PATIENCE)
+    except OSError as error:
+        return f"GET {url}: {error}"
+    if status != 200:
+        return f"GET {url}: status {status}"
+    if contains and contains.encode() not in body:
+        return f"GET {url}: the answer lacks {contains!r}"
+    return None
+
+
+def _tried(trial: dict[str, Any], token: str | None) -> str | None:
+    """A refusal (4xx) is an answer: that of a model which is for something else. A fault (5xx), or none, is not."""
+    import json
+
+    url = trial["url"]
+    try:
+        status, body = _answered("POST", url, token, json.dumps(trial["body"]), TRIAL)
+    except OSError as error:
+        return f"POST {url}: {error}"
+    words = " ".join(body[:300].decode("utf-8", "replace").split())
+    return f"POST {url}: status {status}" + (f": {words}" if words else "") if status >= 500 else None
+
+
+def _answered(method: str, url: str, token: str | None, body: str | None, patience: float) -> tuple[int, bytes]:
+    """The status and the body of a server's answer. Raises OSError, also for what is no HTTP."""
     from http.client import HTTPConnection, HTTPException, HTTPSConnection
     from urllib.parse import urlsplit
 
     parts = urlsplit(url)
     kind = HTTPSConnection if parts.scheme == "https" else HTTPConnection
-    connection = kind(parts.hostname or "", parts.port, timeout=PATIENCE)
+    connection = kind(parts.hostname or "", parts.port, timeout=patience)
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    headers |= {"Content-Type": "application/json"} if body else {}
     try:
         path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-        connection.request("GET", path, headers={"Authorization": f"Bearer {token}"} if token else {})
+        connection.request(method, path, body, headers)
         answer = connection.getresponse()
-        body = answer.read(BODY) if answer.status == 200 else b""
+        return answer.status, answer.read(BODY)
     except (OSError, HTTPException) as error:
-        return f"GET {url}: {error or type(error).__name__}"
+        raise OSError(str(error) or type(error).__name__) from error
     finally:
         connection.close()
-    if answer.status != 200:
-        return f"GET {url}: status {answer.status}"
-    if contains and contains.encode() not in body:
-        return f"GET {url}: the answer lacks {contains!r}"
-    return None
 
 
 def _tcp(target: str) -> str | None:

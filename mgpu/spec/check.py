@@ -10,12 +10,14 @@ from typing import Any
 
 from mgpu.engines import engine_named
 from mgpu.spec.between import between_jobs
-from mgpu.spec.language import KEYS, KINDS, NAME, PIPELINE, elsewhere, record
+from mgpu.spec.flags import flag_complaints
+from mgpu.spec.language import ENGINE, KEYS, KINDS, NAME, PIPELINE, SCRIPT, elsewhere, record
 from mgpu.spec.nearest import did_you_mean, nearest
 from mgpu.spec.notes import BAD, Notes, called, show
 from mgpu.spec.references import KEYS as REFERRING
 from mgpu.spec.references import OPEN, texts_in
 from mgpu.spec.shapes import Key, Record
+from mgpu.spec.versions import version_of
 from mgpu.values.document import Document
 from mgpu.values.engine import Complaint, Engine
 from mgpu.values.mark import Path
@@ -40,16 +42,17 @@ def check(document: Document) -> Spec:
         between_jobs(jobs, notes, pipeline=kind == "pipeline")
     if notes.problems:
         raise document.error(*notes.problems)
-    warnings = tuple(document.problem(*warning) for job in jobs for warning in _open_to_all(job))
-    return Spec(name, jobs, document, kind == "pipeline", document.data.get("machine"), warnings)
+    for job in jobs:
+        _open_to_all(job, notes)
+    return Spec(name, jobs, document, kind == "pipeline", document.data.get("machine"), tuple(notes.warnings))
 
 
-def _open_to_all(job: Job) -> Iterator[tuple[str, Path, str]]:
+def _open_to_all(job: Job, notes: Notes) -> None:
     """A server that others can reach should ask them for a key."""
     here = job.host in ("127.0.0.1", "localhost", "::1")
     if job.serves and not here and not any(secret.name.endswith("API_KEY") for secret in job.secrets):
         message = f"{job.name} is served on {job.host} to anyone who reaches it, and asks for no key"
-        yield message, (*job.path, "host"), "host: 127.0.0.1, or a key of the engine's under secrets:"
+        notes.warn(message, (*job.path, "host"), "host: 127.0.0.1, or a key of the engine's under secrets:")
 
 
 def _name(document: Document) -> str:
@@ -121,11 +124,10 @@ def _job(data: Any, kind: str, path: Path, notes: Notes, name: str) -> Job | Non
         notes.add(f"{key} is missing: {engine.name} needs it", path, f"add {key}:", key=True)
     for key in sorted(data.keys() & ENGINE_KEYS & KEYS[kind].keys() - engine.takes - engine.requires):
         notes.add(f"{engine.name} has no {key}", (*path, key), f"remove {key}", key=True)
-    for flag in [flag for flag in job.args if flag.replace("_", "-") in engine.owned]:
-        owner = engine.owned[flag.replace("_", "-")]
-        notes.add(f"{flag} is set by mgpu", (*path, "args", flag), f"use {owner} instead", key=True)
-    for complaint in (*_runtime(job, engine), *_ways(job, engine), *engine.check(job)):
-        notes.add(complaint.message, (*path, *complaint.path), complaint.hint)
+    flags = flag_complaints(job, engine, version_of(job, engine))
+    for complaint in (*_runtime(job, engine), *_ways(job, engine), *flags, *engine.check(job)):
+        add = notes.warn if complaint.warning else notes.add
+        add(complaint.message, (*path, *complaint.path), complaint.hint, key=complaint.key)
     return job if len(notes.problems) == before else None
 
 
@@ -152,9 +154,7 @@ def _ways(job: Job, engine: Engine) -> Iterator[Complaint]:
         yield Complaint("the program has no name", ("command", 0), "write the program first: [python, x.py]")
 
 
-ENGINE_KEYS = frozenset(
-    ("model", "quantization", "context_length", "script", "script_args", "command", "args", "parallel", "version")
-)
+ENGINE_KEYS = frozenset(ENGINE) | frozenset(SCRIPT)
 """The keys that an engine has only if it says so."""
 
 

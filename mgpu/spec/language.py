@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from mgpu.engines import ENGINES
-from mgpu.spec.scalars import Anything, Choice, Duration, Flag, Integer, Size, Text
+from mgpu.spec.scalars import Anything, Choice, Duration, Flag, Integer, Settings, Size, Text
 from mgpu.spec.shapes import Array, Either, Key, Made, Record, Shape, Table
 from mgpu.values.machine import LINK_KINDS
 from mgpu.values.spec import Gpus, Job, Parallel, Ready, Secret, Volume
@@ -188,8 +188,10 @@ SCRIPT = {
             {dict: Table(Anything(), FLAG, "an option's name"), list: Array(Text(empty=True))},
             "a mapping of options, or a list of words",
         ),
-        "what the script is given",
+        "what the script is given; ${config} is the path of the config file",
     ),
+    "trainer": Key(Text(FLAG, "a short word"), "which of the engine's own trainers, as sft"),
+    "config": Key(Settings(), "the engine's own config file, inline: it is checked, and written before the start"),
 }
 SERVER = {
     "port": Key(Integer(1, 65535), "where it is served; the engine's usual port if left out"),

@@ -21,6 +21,7 @@ class Notes:
     def __init__(self, document: Document) -> None:
         self.document = document
         self.problems: list[Problem] = []
+        self.warnings: list[Problem] = []
 
     def add(self, message: str, path: Path, hint: str | None = None, *, key: bool = False) -> Any:
         """Note a problem at `path` and return BAD. Raises SpecError where there are so many that more say nothing."""
@@ -29,6 +30,10 @@ class Notes:
             enough = f"these are {MOST} problems: the rest of the document was not looked at"
             raise self.document.error(*self.problems, self.document.problem(enough, path))
         return BAD
+
+    def warn(self, message: str, path: Path, hint: str | None = None, *, key: bool = False) -> None:
+        """Note what does not keep the document from being used."""
+        self.warnings.append(self.document.problem(message, path, hint, key=key))
 
 
 def show(value: Any) -> str:

@@ -11,7 +11,9 @@ from mgpu.values.spec import Job
 
 REFERENCE = re.compile(r"\$\{jobs\.([^${}]*)\}")
 OPEN = "${jobs."
-KEYS = ("env", "command", "args", "script_args")
+CONFIG = "${config}"
+"""Stands, in what a script is given, for the path of the config file that mgpu writes."""
+KEYS = ("env", "command", "args", "script_args", "config")
 """The keys of a job whose texts may hold references."""
 PARTS = ("url", "urls", "host", "port")
 """What a job can be asked for; `urls` are those of all its replicas, with commas between."""

@@ -175,3 +175,16 @@ class Anything:
 
     def schema(self) -> dict[str, Any]:
         return {"type": ["string", "number", "boolean", "array", "object"]}
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Settings:
+    """A mapping of plain data of any depth, where null is a value too: the content of a config file."""
+
+    def read(self, value: Any, path: Path, notes: Notes) -> Any:
+        if not isinstance(value, dict) or not value:
+            return notes.add(f"{called(path)} wants a mapping, not {show(value)}", path)
+        return value
+
+    def schema(self) -> dict[str, Any]:
+        return {"type": "object", "minProperties": 1}

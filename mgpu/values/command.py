@@ -4,21 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from mgpu.values.spec import Secret, Volume
+
+
+class Trial(NamedTuple):
+    """A request as users make them, in JSON, to a URL: what shows that a server does its work and not only lives."""
+
+    url: str
+    body: Mapping[str, Any]
 
 
 class Probe(NamedTuple):
     """How readiness is asked for: `http` (GET `target`, a URL, answers 200 and `contains`), `tcp` (`target` is
     host:port), `log` (`target` is a regular expression). `bearer` names a secret, sent as a token; `within`
-    is in seconds."""
+    is in seconds. A `trial`, once that is answered, must not fail on the server's side: a model of another kind may
+    refuse it."""
 
     kind: Literal["http", "tcp", "log"]
     target: str
     contains: str | None = None
     bearer: str | None = None
     within: float = 600.0
+    trial: Trial | None = None
 
 
 class Stop(NamedTuple):
@@ -26,6 +35,13 @@ class Stop(NamedTuple):
 
     signal: str = "SIGTERM"
     grace: float = 10.0
+
+
+class File(NamedTuple):
+    """A file to write before the start: its whole path on the host, and what it holds."""
+
+    path: str
+    text: str
 
 
 @dataclass(frozen=True)
@@ -69,6 +85,13 @@ class Command:
     serves: bool = False
     gpus: tuple[str, ...] = ()
     port: int | None = None
+    rendezvous: int | None = None
+    files: tuple[File, ...] = ()
+
+    @property
+    def ports(self) -> tuple[int, ...]:
+        """The ports of the host that it takes."""
+        return tuple(port for port in (self.port, self.rendezvous) if port)
 
     def __post_init__(self) -> None:
         if not self.argv or sum(self.lines) != len(self.argv):

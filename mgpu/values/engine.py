@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
-from mgpu.values.command import Probe
+from mgpu.values.command import Probe, Trial
 from mgpu.values.mark import Path
 from mgpu.values.plan import Task
 from mgpu.values.spec import Job
@@ -22,11 +22,14 @@ HUB_CACHE = (
 
 
 class Complaint(NamedTuple):
-    """What an engine has against a job: `path` is relative to the job."""
+    """What an engine has against a job: `path` is relative to the job, and `key` points at the key in place of its
+    value; a `warning` does not keep the job from running."""
 
     message: str
     path: Path = ()
     hint: str | None = None
+    key: bool = False
+    warning: bool = False
 
 
 class Spelling(NamedTuple):
@@ -65,7 +68,26 @@ def no_variables(_: Task) -> Mapping[str, Any]:
     return {}
 
 
-def by_uuid(_: str | None) -> Literal["uuid", "index"]:
+def none_to_write(_: Task) -> Mapping[str, Any]:
+    """For engines without a config file."""
+    return {}
+
+
+def no_objections(_: Task) -> Iterable[Complaint]:
+    """For engines that run on every GPU."""
+    return ()
+
+
+def threads(task: Task) -> Mapping[str, str]:
+    """A rank's share of the cores; where they are not known, the 1 that torchrun itself sets, without its warning."""
+    return {"OMP_NUM_THREADS": str(max(1, (task.cpus or 1) // task.layout.data))}
+
+
+Naming = Literal["uuid", "index", "nothing"]
+"""How CUDA_VISIBLE_DEVICES names GPUs to a process; `nothing`: it must not be set."""
+
+
+def by_uuid(_: str | None) -> Naming:
     """For engines that take UUIDs in CUDA_VISIBLE_DEVICES, in every version."""
     return "uuid"
 
@@ -74,6 +96,17 @@ def url(task: Task, path: str = "") -> str:
     """Where the task is reached from this host: an address that listens everywhere is asked on the loopback."""
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(task.job.host, task.job.host)
     return f"http://{f'[{host}]' if ':' in host else host}:{task.port}{path}"
+
+
+def said(job: Job, flag: str) -> Any:
+    """What the job gives this flag of its engine's, with hyphens or underscores; None where it does not."""
+    plain = flag.replace("_", "-")
+    return next((value for name, value in job.args.items() if name.replace("_", "-") == plain), None)
+
+
+def one_token(task: Task, model: str) -> Trial:
+    """The smallest completion: an API of OpenAI's shape answers it with a model that writes text."""
+    return Trial(url(task, "/v1/completions"), {"model": model, "prompt": "Hello", "max_tokens": 1})
 
 
 def given_probe(task: Task) -> Probe | None:
@@ -90,9 +123,15 @@ def given_probe(task: Task) -> Probe | None:
 @dataclass(frozen=True)
 class Engine:
     """An engine. `takes` are the spec keys that only some engines have, `requires` those it cannot do without;
-    `owned` maps a flag of the engine to the spec key that sets it; `entrypoint` are the leading words that the
-    image's own entrypoint supplies; `shm` in bytes; `cache` is the model cache inside the container;
-    `package` is the Python package whose version is the engine's."""
+    `lists` names, for a spec key that holds flags (args, script_args, config), the catalogue's list of them, with a
+    version of its own behind ``@`` where it is not the engine's; `owned` maps a flag to the spec key that sets it;
+    `entrypoint` are the leading words that the image's own entrypoint supplies; `shm` in bytes; `cache` is the model
+    cache inside the container; `package` is the Python package whose version is the engine's; `rendezvous`: its ranks
+    meet at a port, which mgpu chooses; `config` is the name of its config file, by which `${config}` is filled in.
+
+    `check` looks at a job, `fits` at a task with its GPUs; `files` gives what is to be written before the start, by
+    file name: plain data, dumped as the name's ending says, or text. Templates see the paths as ``files``.
+    """
 
     name: str
     kinds: tuple[str, ...]
@@ -104,14 +143,19 @@ class Engine:
     dimensions: tuple[str, ...] = ()
     takes: frozenset[str] = frozenset()
     requires: frozenset[str] = frozenset()
+    lists: Mapping[str, str] = field(default_factory=dict)
     owned: Mapping[str, str] = field(default_factory=dict)
+    config: str | None = None
+    rendezvous: bool = False
     shm: int | None = None
     cache: str | None = None
     stop_signal: str = "SIGTERM"
     stop_grace: float = 10.0
     spelling: Spelling = Spelling()
-    names_gpus: Callable[[str | None], Literal["uuid", "index"]] = by_uuid
+    names_gpus: Callable[[str | None], Naming] = by_uuid
     check: Callable[[Job], Iterable[Complaint]] = no_complaints
+    fits: Callable[[Task], Iterable[Complaint]] = no_objections
+    files: Callable[[Task], Mapping[str, Any]] = none_to_write
     probe: Callable[[Task], Probe | None] = given_probe
     variables: Callable[[Task], Mapping[str, Any]] = no_variables
     environment: Callable[[Task], Mapping[str, str]] = no_variables

@@ -90,7 +90,8 @@ class Docker(NamedTuple):
 @dataclass(frozen=True)
 class Machine:
     """A host as a value: the second argument of compiling. GPUs without a Link are joined who knows how. `user` are the
-    ids of the user and the group, ``1000:1000``."""
+    ids of the user and the group, ``1000:1000``; on `ports` something listens, `leased` ones are held by runs.
+    `software` are the packages of the interpreter on PATH, `interpreters` those of others, by their path."""
 
     name: str
     gpus: tuple[Gpu, ...] = ()
@@ -103,11 +104,13 @@ class Machine:
     folder: str | None = None
     user: str | None = None
     ports: tuple[int, ...] = ()
+    leased: tuple[int, ...] = ()
     software: tuple[tuple[str, str], ...] = ()
+    interpreters: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = ()
     docker: Docker | None = None
     mask: tuple[str, ...] | None = None
     notes: tuple[str, ...] = ()
 
-    def installed(self, package: str) -> str | None:
-        """The version of a Python package in the interpreter that process jobs run in, where known."""
-        return dict(self.software).get(package)
+    def installed(self, package: str, python: str | None = None) -> str | None:
+        """The version of a Python package in the interpreter that process jobs run in, or in `python`, where known."""
+        return dict(dict(self.interpreters).get(python, ()) if python else self.software).get(package)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from mgpu.errors import Problem
 from mgpu.values.machine import Gpu, Machine
 from mgpu.values.spec import Job
 
@@ -22,7 +23,8 @@ class Layout(NamedTuple):
 @dataclass(frozen=True)
 class Task:
     """One start of a job (a job with n replicas is n tasks). Where a scheduler
-    places by itself, `gpus` is empty and `gpu_count` says how many; `cpus` are the cores of the machine; in `network`
+    places by itself, `gpus` is empty and `gpu_count` says how many; `rendezvous` is the port at which its ranks meet;
+    `cpus` are the cores of the machine; in `network`
     the containers of one spec reach each other by the names of their tasks."""
 
     name: str
@@ -30,6 +32,7 @@ class Task:
     gpus: tuple[Gpu, ...] = ()
     gpu_count: int = 0
     port: int | None = None
+    rendezvous: int | None = None
     layout: Layout = Layout()
     runtime: str = "process"
     version: str | None = None
@@ -41,11 +44,13 @@ class Task:
 
 @dataclass(frozen=True)
 class Plan:
-    """Every task in the order of starting. Made by `plan.place`, which raises NoRoom where a task has no place."""
+    """Every task in the order of starting. Made by `plan.place`, which raises NoRoom where a task has no place.
+    `warnings` are about the spec on this machine."""
 
     name: str
     machine: Machine
     tasks: tuple[Task, ...]
+    warnings: tuple[Problem, ...] = ()
 
     def __post_init__(self) -> None:
         for task in self.tasks:

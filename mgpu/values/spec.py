@@ -76,6 +76,8 @@ class Job:
     python: str | None = None
     script: str | None = None
     script_args: Mapping[str, Any] | tuple[str, ...] = ()
+    trainer: str | None = None
+    config: Mapping[str, Any] = field(default_factory=dict)
     command: tuple[str, ...] = ()
     args: Mapping[str, Any] = field(default_factory=dict)
     env: Mapping[str, str] = field(default_factory=dict)

@@ -12,9 +12,12 @@ from mgpu.engines import ENGINES
 from mgpu.errors import NoRoom
 from mgpu.machine.file import resolve
 from mgpu.resources import folder
+from mgpu.spec.document import read
 from tests.compiler.cases import REWRITE, Case, cases, rewrite
 
-FILE = Path(__file__).with_name("golden.txt")
+FILES = sorted(Path(__file__).with_name("goldens").glob("*.txt"))
+CATALOGUE = Path(__file__).with_name("catalogue")
+"""What every spec of the catalogue becomes on the machine that it names."""
 MACHINES = Path(__file__).parents[1] / "machines"
 DIVIDER = "# output"
 
@@ -32,19 +35,41 @@ def output(text: str) -> str:
 
 
 if REWRITE:
-    rewrite(FILE, DIVIDER, output)
+    for file in FILES:
+        rewrite(file, DIVIDER, output)
 
 
-@pytest.mark.parametrize("case", list(cases(FILE, DIVIDER)), ids=lambda case: case.name)
+@pytest.mark.parametrize("case", [case for file in FILES for case in cases(file, DIVIDER)], ids=lambda case: case.name)
 def test_golden(case: Case) -> None:
     assert output(case.text) == case.expected
 
 
+def in_catalogue() -> dict[str, Path]:
+    """The catalogue's specs by their path in it, less its ending."""
+    root = folder("specs")
+    return {str(path.relative_to(root)).split(".mgpu")[0]: path for path in sorted(root.rglob("*.mgpu.yaml"))}
+
+
+@pytest.mark.parametrize("name", in_catalogue())
+def test_catalogue(name: str) -> None:
+    text = in_catalogue()[name].read_text()
+    done = compile(text, resolve(str(read("spec.yaml", text).data["machine"])), f"{name}.mgpu.yaml")
+    golden = CATALOGUE / f"{name}.sh"
+    if REWRITE:
+        golden.parent.mkdir(parents=True, exist_ok=True)
+        golden.write_text(script(done.plan, done.commands))
+    assert script(done.plan, done.commands) == golden.read_text()
+
+
+def test_the_catalogue_has_no_golden_too_many() -> None:
+    assert {str(path.relative_to(CATALOGUE).with_suffix("")) for path in CATALOGUE.rglob("*.sh")} == set(in_catalogue())
+
+
 def test_every_engine_has_its_parts() -> None:
-    goldens = FILE.read_text()
+    goldens = "".join(file.read_text() for file in FILES)
     specs = "".join(path.read_text() for path in folder("specs").rglob("*.yaml"))
     engines = Path(__file__).parents[2] / "mgpu" / "engines"
-    modules = {path.stem for path in engines.glob("*.py")} - {"__init__"}
+    modules = {path.stem.replace("_", "-") for path in engines.glob("*.py")} - {"--init--"}
     assert modules == {engine.name for engine in ENGINES}
     assert {path.name.split(".")[0] for path in folder("templates").glob("*.sh.j2")} == modules
     for name in modules:

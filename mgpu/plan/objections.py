@@ -1,0 +1,38 @@
+"""Placed tasks in, what speaks against them on this machine out: what the spec alone could not tell."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from mgpu.engines import engine_named
+from mgpu.errors import Problem
+from mgpu.spec.flags import flag_complaints
+from mgpu.spec.versions import version_of
+from mgpu.values.engine import Complaint, Engine
+from mgpu.values.plan import Task
+from mgpu.values.spec import Spec
+
+
+def objections(spec: Spec, tasks: dict[str, Task]) -> tuple[Problem, ...]:
+    """The warnings about the tasks, each once for a job. Raises SpecError where they cannot run like this."""
+    wrong: dict[Problem, None] = {}
+    warnings: dict[Problem, None] = {}
+    for task in tasks.values():
+        for complaint in _objections(task, engine_named(task.job.engine)):
+            path = (*task.job.path, *complaint.path)
+            problem = spec.document.problem(complaint.message, path, complaint.hint, key=complaint.key)
+            (warnings if complaint.warning else wrong)[problem] = None
+    if wrong:
+        raise spec.document.error(*wrong)
+    return tuple(warnings)
+
+
+def _objections(task: Task, engine: Engine) -> Iterator[Complaint]:
+    job, named = task.job, version_of(task.job, engine)
+    if task.version != named:
+        if job.version and task.version:
+            program = job.python or "the interpreter on PATH"
+            message = f"{program} has {engine.name} {task.version}: its flags are checked, and it is what runs"
+            yield Complaint(message, ("version",), f"version: '{task.version}'", warning=True)
+        yield from flag_complaints(job, engine, task.version)
+    yield from engine.fits(task)

@@ -1,0 +1,139 @@
+"""A flag and the value that a spec gives it in, what is wrong with the value out."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from mgpu.spec.nearest import did_you_mean
+from mgpu.spec.notes import show
+from mgpu.values.document import Written
+from mgpu.values.engine import Complaint
+from mgpu.values.flag import Flag
+from mgpu.values.mark import Path
+
+SUFFIXED = re.compile(r"-?\d+(\.\d+)?[kKmMgGtT]?i?")
+WHOLE = re.compile(r"[-+]?\d+")
+
+
+def value_complaints(flag: Flag, value: Any, path: Path, *, nothing: bool = False) -> Iterator[Complaint]:
+    """What the flag's parser has against `value`; `nothing`: it may be null, as in a config file."""
+    if value is None and nothing:
+        return
+    if isinstance(value, str) and "${" in value:  # filled in later
+        return
+    if not isinstance(value, (list, tuple)) or (flag.kind == "json" and not flag.many):
+        parts = [value]
+        if isinstance(value, str) and isinstance(flag.many, str) and flag.many not in ("words", "repeat"):
+            parts = value.split(flag.many)
+        for part in parts:
+            yield from _one(flag, part, path)
+    elif not flag.many:
+        yield Complaint(f"{path[-1]} takes one value, not a list", path, "give one")
+    elif isinstance(flag.many, int) and len(value) != flag.many:
+        yield Complaint(f"{path[-1]} takes {flag.many} values, not {len(value)}", path)
+    else:
+        for at, item in enumerate(value):
+            yield from _one(flag, item, (*path, at))
+
+
+def _one(flag: Flag, value: Any, path: Path) -> Iterator[Complaint]:
+    name = next(part for part in reversed(path) if isinstance(part, str))
+    if (value is True and flag.bare) or (isinstance(value, str) and value in flag.also):
+        return
+    problem = WANTS[flag.kind](flag, value)
+    if problem:
+        what, hint = problem
+        yield Complaint(f"{name} {what}, not {show(value)}", path, hint)
+    elif flag.kind in ("int", "float") and (span := _outside(flag, value)):
+        yield Complaint(f"{name} wants {span}, not {show(value)}", path)
+
+
+Problem = tuple[str, "str | None"]
+
+
+def _truth(_: Flag, value: Any) -> Problem | None:
+    if isinstance(value, bool):
+        return None
+    word = str(value).lower()
+    plainly = {"true": "true", "1": "true", "yes": "true", "false": "false", "0": "false", "no": "false"}.get(word)
+    return (
+        "wants true or false",
+        f"write {plainly}" if plainly else "it is a flag without a value: true, or leave it out",
+    )
+
+
+def _whole(flag: Flag, value: Any) -> Problem | None:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return None
+    if isinstance(value, str) and (SUFFIXED if flag.suffix else WHOLE).fullmatch(value):
+        return None
+    whole = isinstance(value, Written) and value.is_integer() and abs(value) < 1e15
+    words = f", or {' or '.join(flag.also)}" if flag.also else ""
+    return f"wants a whole number{words}", f"write {int(value)}" if whole else None
+
+
+def _number(flag: Flag, value: Any) -> Problem | None:
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return None
+    words = f", or {' or '.join(flag.also)}" if flag.also else ""
+    try:
+        float(value if isinstance(value, str) else "")
+    except ValueError:
+        return f"wants a number{words}", None
+    return None
+
+
+def _text(_: Flag, value: Any) -> Problem | None:
+    if isinstance(value, bool):
+        return "wants a value", f"if the word is meant: '{str(value).lower()}'"
+    return ("wants text", None) if isinstance(value, Mapping) else None
+
+
+def _choice(flag: Flag, value: Any) -> Problem | None:
+    words = [_word(choice) for choice in flag.choices]
+    if not isinstance(value, (Mapping, list, tuple)) and _word(value) in words:
+        return None
+    many = f"one of {', '.join(words[:12])}" + (", ..." if len(words) > 12 else "")
+    return f"wants {many}", did_you_mean(_word(value), words) if isinstance(value, str) else None
+
+
+def _json(_: Flag, value: Any) -> Problem | None:
+    if isinstance(value, (Mapping, list, tuple)):
+        return None
+    if isinstance(value, str):
+        if not value.startswith(("{", "[")):
+            return None
+        try:
+            json.loads(value)
+        except ValueError:
+            return "wants JSON", "write it as a mapping, without quotes"
+        return None
+    return "wants a mapping", None
+
+
+WANTS = {"bool": _truth, "int": _whole, "float": _number, "str": _text, "choice": _choice, "json": _json}
+
+
+def _word(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _outside(flag: Flag, value: Any) -> str | None:
+    """The range of the flag in words, where the number is outside of it."""
+    text = str(value)
+    if text[-1:].lower() in tuple("kmgti"):
+        return None
+    number = float(text)
+    low = flag.low is not None and number < flag.low
+    above = flag.above is not None and number <= flag.above
+    high = flag.high is not None and number > flag.high
+    if not (low or above or high):
+        return None
+    first = f"of at least {flag.low:g}" if flag.low is not None else f"above {flag.above:g}"
+    last = f"at most {flag.high:g}"
+    if flag.high is None:
+        return f"a number {first}"
+    return f"a number {first} and {last}" if flag.low is not None or flag.above is not None else f"a number of {last}"

@@ -1,0 +1,140 @@
+"""A job and the version of its engine in, what is wrong with the engine's own flags out: each by its list."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import PurePath
+from typing import Any
+
+from mgpu.spec.flag_values import value_complaints
+from mgpu.spec.nearest import nearest
+from mgpu.spec.versions import listed
+from mgpu.values.engine import Complaint, Engine
+from mgpu.values.flag import Flag, FlagList, Removed, plain
+from mgpu.values.mark import Path
+from mgpu.values.spec import Job
+
+PLACES = ("args", "script_args", "config")
+"""The keys of a job that may hold an engine's own flags."""
+
+
+def flag_complaints(job: Job, engine: Engine, version: str | None) -> Iterator[Complaint]:
+    """Everything that is wrong with the flags of `job`, were its engine of this version."""
+    told = False
+    for place in PLACES:
+        given = getattr(job, place)
+        if not isinstance(given, Mapping) or not given:
+            continue
+        known = listed(engine, place, version)
+        yield from _owned(given, (place,), engine, known)
+        if known:
+            yield from _Place(job, engine, place, known).complaints(given)
+        elif place in engine.lists and not told:
+            told = True
+            yield _unlisted(job, engine, version)
+
+
+def _unlisted(job: Job, engine: Engine, version: str | None) -> Complaint:
+    """The warning that nothing is known of these flags."""
+    key = "version" if job.version else "image" if job.image else "engine"
+    if version:
+        message = f"mgpu has no list of the flags of {engine.name} {version}: they pass unchecked"
+        return Complaint(message, (key,), f"the lists there are: mgpu engines {engine.name}", warning=True)
+    message = f"which {engine.name} is in {job.image} is not known: its flags pass unchecked"
+    return Complaint(message, (key,), f"say it beside the image: version: '{engine.version}'", warning=True)
+
+
+def _owned(given: Mapping[str, Any], path: Path, engine: Engine, known: FlagList | None) -> Iterator[Complaint]:
+    """Flags that mgpu itself sets, by whatever spelling."""
+    owned = {plain(name): owner for name, owner in engine.owned.items()}
+    for name in given:
+        flag = known.find(name) if known else None
+        owner = owned.get(plain(flag.name if flag else name))
+        if owner:
+            hint = "remove it" if owner.startswith("nothing") else f"use {owner} instead"
+            why = owner.partition(": ")[2] if owner.startswith("nothing") else ""
+            yield Complaint(f"{name} is set by mgpu" + (f": {why}" if why else ""), (*path, name), hint, key=True)
+
+
+class _Place:
+    """The flags under one key of a job, and the list that they are held against."""
+
+    def __init__(self, job: Job, engine: Engine, place: str, known: FlagList) -> None:
+        self.engine, self.place, self.known = engine, place, known
+        self.version = known.version if known.name == engine.name else f"({known.name} {known.version})"
+        self.owned = {plain(name) for name in engine.owned}
+        scripts = {script for flag in known.flags.values() for script in flag.scripts}
+        stem = job.trainer or PurePath(job.script or "").stem
+        self.script = stem if scripts else None
+        self.strange = bool(scripts) and stem not in scripts
+        self.lists = {other: listed(engine, other, None) for other in engine.lists if other != place}
+
+    def complaints(self, given: Mapping[str, Any]) -> Iterator[Complaint]:
+        """What is wrong with `given`; a script that the list does not know has whatever flags it wants."""
+        if not self.strange:
+            yield from self._mapping(given, (self.place,), "")
+
+    def _mapping(self, given: Mapping[str, Any], path: Path, above: str) -> Iterator[Complaint]:
+        seen: dict[str, str] = {}
+        for name, value in given.items():
+            here, dotted = (*path, name), above + name
+            flag = self.known.find(dotted)
+            if plain(flag.name if flag else dotted) in self.owned:
+                continue
+            if isinstance(value, Mapping) and self._nests(dotted) and not (flag and flag.kind == "json"):
+                yield from self._mapping(value, here, f"{dotted}.")
+            elif flag is None or (flag.scripts and self.script not in flag.scripts):
+                yield self._unknown(dotted, here, above, flag)
+            elif flag.name in seen:
+                yield Complaint(f"{name} is {seen[flag.name]} once more", here, "keep one of them", key=True)
+            else:
+                seen[flag.name] = name
+                yield from self._deprecated(flag, name, here)
+                yield from value_complaints(flag, value, here, nothing=self.place == "config")
+        yield from self._excluded(seen, given, path)
+
+    def _nests(self, dotted: str) -> bool:
+        return any(name.startswith(f"{dotted}.") for name in self.known.flags)
+
+    def _unknown(self, name: str, path: Path, above: str, flag: Flag | None) -> Complaint:
+        """A flag that is none: one that was, one of another place or script, or one that is not spelled like that."""
+        gone = self.known.gone(name)
+        if gone:
+            return Complaint(self._gone(name, gone), path, gone.use and f"use {gone.use}", key=True)
+        whose = self.script if flag else f"{self.engine.name} {self.version}"
+        what = "key" if self.place == "config" else "flag"
+        names = [other for other in self._names() if other.startswith(above)]
+        close = nearest(name, names)
+        hint = f"did you mean {close.removeprefix(above)!r}?" if close and not flag else None
+        hint = hint or self._elsewhere(name) or (f"it is one of {', '.join(flag.scripts)}" if flag else None)
+        hint = hint or f"its flags are listed by: mgpu engines {self.engine.name}"
+        passes = self.known.open and not above and not close
+        return Complaint(f"{whose} has no {what} {name}", path, hint, key=True, warning=passes)
+
+    def _names(self) -> Iterator[str]:
+        for flag in self.known.flags.values():
+            if not flag.scripts or self.script in flag.scripts:
+                yield from (flag.name, *(alias for alias in flag.aliases if len(alias) > 3))
+
+    def _gone(self, name: str, gone: Removed) -> str:
+        since = f" any more: it went with {gone.gone}" if gone.gone else ""
+        return f"{self.engine.name} {self.version} has no {name}{since}"
+
+    def _elsewhere(self, name: str) -> str | None:
+        for place, known in self.lists.items():
+            if known and known.find(name):
+                return f"put it under {place}:"
+        return None
+
+    def _deprecated(self, flag: Flag, name: str, path: Path) -> Iterator[Complaint]:
+        if flag.deprecated:
+            hint = flag.use and f"use {flag.use}"
+            message = f"{name} is deprecated in {self.engine.name} {self.version}"
+            yield Complaint(message, path, hint, key=True, warning=True)
+
+    def _excluded(self, seen: Mapping[str, str], given: Mapping[str, Any], path: Path) -> Iterator[Complaint]:
+        """Flags of which only one may be given: told at the later."""
+        for group in self.known.excludes:
+            both = [seen[name] for name in seen if name in group and given[seen[name]] not in (False, None)]
+            for other in both[1:]:
+                yield Complaint(f"{both[0]} and {other} exclude each other", (*path, other), "keep one", key=True)
