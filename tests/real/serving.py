@@ -78,10 +78,16 @@ class Served:
         assert self.runner.poll() is None, self.said()
         return self
 
-    def over(self) -> int:
-        """The exit status of the run, once it has ended by itself."""
-        eventually(lambda: self.runner.poll() is not None, "it has ended", START)
+    def over(self, within: float = 60.0) -> int:
+        """The exit status of the run, once it has ended."""
+        eventually(lambda: self.runner.poll() is not None, "it has ended", within)
         return self.runner.returncode
+
+    def failed(self) -> int:
+        """The exit status of a run that is never ready."""
+        eventually(lambda: self.told("is ready at") or self.runner.poll() is not None, "it has failed", START)
+        assert not self.told("is ready at"), self.said()
+        return self.over()
 
     def told(self, words: str) -> bool:
         """Whether mgpu itself has said so."""
