@@ -68,7 +68,7 @@ def _truth(_: Flag, value: Any) -> Problem | None:
 def _whole(flag: Flag, value: Any) -> Problem | None:
     if isinstance(value, int) and not isinstance(value, bool):
         return None
-    if isinstance(value, str) and (SUFFIXED if flag.suffix else WHOLE).fullmatch(value):
+    if isinstance(value, (str, Written)) and (SUFFIXED if flag.suffix else WHOLE).fullmatch(str(value)):
         return None
     whole = isinstance(value, Written) and value.is_integer() and abs(value) < 1e15
     words = f", or {' or '.join(flag.also)}" if flag.also else ""

@@ -71,6 +71,8 @@ def specs(draw: st.DrawFn, engine: str) -> tuple[dict[str, Any], list[str], dict
     env = draw(st.dictionaries(st.sampled_from(["A", "B_C"]), TEXT, max_size=2))
     spec: dict[str, Any] = {"kind": about["kind"], "name": "x", "gpus": 1, "env": env, "runtime": "process"}
     words = []
+    if about.get("args"):
+        spec["version"] = "99.0"  # whose flags nobody has listed
     if engine != "task":
         spec["engine"] = engine
     for field in about["fields"]:
