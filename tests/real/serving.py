@@ -49,15 +49,17 @@ SGLANG = {
 
 def spec(engine: str, model: Path, port: int, tensor: int = 1, bind: bool = True, **args: object) -> str:
     """The spec of a server of `model`; JSON is YAML."""
-    shared = {"|".join(map(str, range(tensor)))} if bind and tensor > 1 else ()
-    env = {**OFFLINE, **SMALL, **{BIND[engine]: cpus for cpus in shared}}
+    env = {**OFFLINE, **SMALL}
+    if bind and tensor > 1:
+        env[BIND[engine]] = "|".join(map(str, range(tensor)))
     common = {"kind": "inference", "gpus": tensor, "port": port, "python": str(PYTHON), "env": env}
     if engine == "sglang":
-        command = ["python", "-m", "sglang.launch_server", "--model-path", str(model), "--tp", str(tensor), "--port", str(port)]
-        for flag, value in {**SGLANG, **args}.items():
-            command += [f"--{flag}", *([] if value is True else [str(value)])]
-        return json.dumps({**common, "engine": "custom", "command": command, "ready": {"http": "/health"}})
-    own = {"engine": engine, "model": str(model), "context_length": 256, "args": {**VLLM, **args}}
+        flags = {"model-path": str(model), "tp": tensor, "port": port, **SGLANG, **args}
+        words = [word for flag, value in flags.items() for word in (f"--{flag}", str(value)) if word != "True"]
+        own: dict[str, Any] = {"engine": "custom", "command": ["python", "-m", "sglang.launch_server", *words]}
+        own["ready"] = {"http": "/health"}
+    else:
+        own = {"engine": engine, "model": str(model), "context_length": 256, "args": {**VLLM, **args}}
     return json.dumps({**common, **own}, indent=1)
 
 

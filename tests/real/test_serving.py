@@ -1,4 +1,4 @@
-"""A real vLLM and a real SGLang, on one GPU and on two: ready, answering, measured, listed, and stopped without a rest."""
+"""A real vLLM and a real SGLang, on one GPU and on two: ready, answering, measured, listed, stopped without a rest."""
 
 from __future__ import annotations
 
@@ -74,3 +74,10 @@ def test_nothing_of_it_stays(server: Served, case: tuple[str, int]) -> None:
     assert not server.told("killed"), server.said()
     assert not members(host.state)
     assert host.free() == 4
+
+
+def test_its_end_is_no_crash(server: Served, case: tuple[str, int], request: pytest.FixtureRequest) -> None:
+    if case[0] == "sglang":
+        reason = "a stop signals its children as well, and SGLang takes the end of one for a crash"
+        request.applymarker(pytest.mark.xfail(reason=reason, strict=True))
+    assert "crashed with exit code" not in server.out.read_text()
