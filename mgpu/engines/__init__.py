@@ -1,10 +1,11 @@
 """The registry: one module an engine, one line here."""
 
-from mgpu.engines import custom, llamacpp, task, torchrun, vllm
+from mgpu.engines import custom, llamacpp, sglang, task, torchrun, vllm
 from mgpu.values.engine import Engine
 
 ENGINES: tuple[Engine, ...] = (
     vllm.ENGINE,
+    sglang.ENGINE,
     llamacpp.ENGINE,
     torchrun.ENGINE,
     custom.ENGINE,

@@ -57,6 +57,7 @@ QUICK = settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=lis
 
 ENGINES: dict[str, dict[str, Any]] = {
     "vllm": {"kind": "inference", "fields": ["model"], "args": True},
+    "sglang": {"kind": "inference", "fields": ["model"], "args": True},
     "llamacpp": {"kind": "inference", "fields": ["model"], "args": True},
     "torchrun": {"kind": "training", "fields": ["script"], "args": True, "script_args": True},
     "custom": {"kind": "inference", "fields": [], "command": True},
