@@ -95,7 +95,7 @@ def _values(task: Task, engine: Engine, files: dict[str, str]) -> dict[str, Any]
         "gpus": task.gpu_count,
         "files": {PurePosixPath(name).stem: path for name, path in files.items()},
         "config": None if script_args != job.script_args else config,
-        "args": options(job.args, engine.spelling, listed(engine, "args", task.version)),
+        "args": options(engine.arguments(task), engine.spelling, listed(engine, "args", task.version)),
         "script": job.script,
         "script_args": options(script_args, SCRIPT, listed(engine, "script_args", task.version)),
         "trainer": job.trainer,

@@ -8,6 +8,7 @@ from mgpu.engines import (
     kohya,
     llamacpp,
     llamafactory,
+    sglang,
     task,
     torchrun,
     trl,
@@ -17,6 +18,7 @@ from mgpu.values.engine import Engine
 
 ENGINES: tuple[Engine, ...] = (
     vllm.ENGINE,
+    sglang.ENGINE,
     llamacpp.ENGINE,
     torchrun.ENGINE,
     deepspeed.ENGINE,

@@ -7,14 +7,13 @@ loading, say `args: {quantization: fp8}`.
 
 from __future__ import annotations
 
-import fnmatch
-import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from mgpu.catalog.flags import numbers
+from mgpu.catalog.repositories import chosen, local
 from mgpu.values.command import Probe
-from mgpu.values.engine import Complaint, Engine, Hub, Naming, Spelling, one_token, said, url
+from mgpu.values.engine import Complaint, Engine, Hub, Naming, Spelling, listed_and_asked, said
 from mgpu.values.plan import Task
 from mgpu.values.spec import Job
 
@@ -44,14 +43,9 @@ def check(job: Job) -> Iterable[Complaint]:
 def probe(task: Task) -> Probe:
     """Ready when the model itself is listed and writes a token: a broken one is healthy until it is asked. With an API
     key both want it as a bearer token."""
-    served = said(task.job, "served-model-name") or task.job.model
-    name = served[0] if isinstance(served, (list, tuple)) else str(served)
-    key = next((secret.name for secret in task.job.secrets if secret.name == "VLLM_API_KEY"), None)
-    return Probe("http", url(task, "/v1/models"), f'"{name}"', key, within=1800.0, trial=one_token(task, name))
+    return listed_and_asked(task, "served-model-name", "VLLM_API_KEY", within=1800.0)
 
 
-TEXTS = (".json", ".jinja", ".model", ".py", ".tiktoken", ".txt")
-"""What configurations, tokenizers, chat templates and code of a model are written in."""
 FORMATS = {
     "dummy": (),
     "safetensors": ("*.safetensors",),
@@ -63,32 +57,18 @@ FORMATS = {
 }
 """The weights that a load-format reads; every other takes the first of ANY that there is."""
 ANY = ("consolidated*.safetensors", "*.safetensors", "*.bin", "*.pt")
-INDEX = "model.safetensors.index.json"
 
 
 def hub(task: Task) -> Hub | None:
     """The configuration and the weights of a repository, as default_loader.py and weight_utils.py choose them."""
     model = task.job.model or ""
-    if model.startswith(("/", ".", "~")) or "://" in model:
+    if local(model):
         return None
     args, form = task.job.args, str(said(task.job, "load-format") or "auto")
     instead = "vLLM is told to keep it in download-dir, and fetches it at its start" if "download-dir" in args else None
     revision = str(args["revision"]) if "revision" in args else None
-    return Hub(model, lambda files, content: chosen(files, content, form), revision, instead=instead)
-
-
-def chosen(files: Sequence[str], content: Callable[[str], bytes], load_format: str = "auto") -> list[str]:
-    """Of a repository's files those that vLLM reads: of the weights one format only, and where an index lists the parts
-    just those (a repository may hold its weights twice)."""
-    files = [file for file in files if not file.startswith("original/")]
-    top = [file for file in files if "/" not in file]
-    patterns = FORMATS.get(load_format.lower(), ANY)
-    pattern = next((pattern for pattern in patterns if fnmatch.filter(top, pattern)), None)
-    if pattern == "*.safetensors" and INDEX in files:
-        weights = set(json.loads(content(INDEX))["weight_map"].values())
-    else:
-        weights = set(fnmatch.filter(files, pattern)) if pattern else set()
-    return [file for file in files if file.endswith(TEXTS) or file in weights]
+    patterns = FORMATS.get(form.lower(), ANY)
+    return Hub(model, lambda files, content: chosen(files, content, patterns), revision, instead=instead)
 
 
 ENGINE = Engine(

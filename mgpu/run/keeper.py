@@ -172,7 +172,8 @@ class Keeper:
         if task.why in (TIMED_OUT, FAILED):
             code = task.why
         elif task.why is None and code == 0 and not task.ready:
-            code, more = 1, {"why": "it ended before it was ready"}
+            refusal = f" ({task.watch.refusal})" if task.watch else ""
+            code, more = 1, {"why": f"it ended before it was ready{refusal}"}
         task.code = code
         task.failed = code != 0 and task.why != STOPPED
         self.note("failed" if task.failed else "ended", task, code=code, **more)

@@ -76,7 +76,7 @@ def _counts(job: Job, notes: Notes) -> None:
     count, dimensions = job.gpus.count, engine_named(job.engine).dimensions
     sizes = {name: size for name, size in job.parallel._asdict().items() if size is not None and name != "expert"}
     product = prod(sizes.values())
-    free = [name for name in dimensions if name not in sizes]
+    free = [name for name in dimensions if name not in sizes and name != "expert"]
     if count and sizes and (count % product if free else count != product):
         words = " x ".join(f"{name} {size}" for name, size in sizes.items())
         path: Path = (*job.path, "parallel")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from mgpu.spec.flag_schema import branches
+from mgpu.spec.flag_schema import definitions as flag_definitions
 from mgpu.spec.language import KEYS, KINDS, NAME, PIPELINE, record
 
 
@@ -11,12 +13,14 @@ def schema() -> dict[str, Any]:
     """The schema of a spec. What it accepts, `validate` may still refuse: relations between keys are not in it."""
     definitions = {kind: record(kind).schema() for kind in KEYS}
     for kind, definition in definitions.items():
-        definition["properties"]["kind"] = {
-            "const": kind,
-            "description": definition["properties"]["kind"]["description"],
-        }
+        meaning = definition["properties"]["kind"]["description"]
+        definition["properties"]["kind"] = {"const": kind, "description": meaning}
+        if flags := branches(kind):
+            definition["allOf"] = flags
     definitions["job"] = _by_kind(tuple(KEYS))
     definitions["pipeline"] = _pipeline()
+    for kind in KEYS:
+        definitions |= flag_definitions(kind)
     return {
         "$schema": "http://json-schema.org/draft-07/schema#",
         "title": "mgpu job spec",

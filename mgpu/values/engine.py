@@ -78,6 +78,11 @@ def no_objections(_: Task) -> Iterable[Complaint]:
     return ()
 
 
+def as_given(task: Task) -> Mapping[str, Any]:
+    """For engines whose versions all take their flags by the names that specs have for them."""
+    return task.job.args
+
+
 def ranks(layout: Layout) -> int:
     """How many processes a training has: one a GPU, or without GPUs as many as `parallel` says."""
     return layout.data * layout.tensor * layout.pipeline
@@ -126,6 +131,23 @@ def one_token(task: Task, model: str) -> Trial:
     return Trial(url(task, "/v1/completions"), {"model": model, "prompt": "Hello", "max_tokens": 1})
 
 
+def listed_and_asked(task: Task, name_flag: str, key: str | None = None, within: float = 600.0) -> Probe:
+    """Ready when the model, by the name that `name_flag` gives it, is listed and writes a token: a broken one may be
+    healthy until it is asked. `key` is the variable that holds the server's key: both are then asked with it."""
+    served = said(task.job, name_flag) or task.job.model
+    name = served[0] if isinstance(served, (list, tuple)) else str(served)
+    bearer = next((secret.name for secret in task.job.secrets if secret.name == key), None)
+    return Probe("http", url(task, "/v1/models"), f'"{name}"', bearer, within, one_token(task, name))
+
+
+def key_in_sight(job: Job, flags: Iterable[str], who: str, instead: str) -> Iterable[Complaint]:
+    """Refuse a key that would stand in the command line, where everyone on the machine reads it."""
+    for name in job.args:
+        if name.replace("_", "-") in flags:
+            message = f"{who} takes {name} only as a word of its command line, where everyone on the machine reads it"
+            yield Complaint(message, ("args", name), instead, key=True)
+
+
 def given_probe(task: Task) -> Probe | None:
     """The probe that the spec's `ready` describes, for engines that have none of their own."""
     ready = task.job.ready
@@ -148,8 +170,9 @@ class Engine:
     port, which mgpu chooses; `config` is the name of its config file, by which `${config}` is filled in.
 
     `check` looks at a job, `fits` at a task with its GPUs; `files` gives what is to be written before the start, by
-    file name: plain data, dumped as the name's ending says, or text. Templates see the paths as ``files``, by
-    the name without its ending.
+    file name: plain data, dumped as the name's ending says, or text. Templates see the paths as ``files``, by the name
+    without its ending. `arguments` are the job's `args` as this version takes them as flags, `environment` what it is
+    given as variables.
     """
 
     name: str
@@ -179,6 +202,7 @@ class Engine:
     probe: Callable[[Task], Probe | None] = given_probe
     variables: Callable[[Task], Mapping[str, Any]] = no_variables
     environment: Callable[[Task], Mapping[str, str]] = no_variables
+    arguments: Callable[[Task], Mapping[str, Any]] = as_given
     hub: Callable[[Task], Hub | None] = nothing_of_the_hub
 
     @property

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from mgpu import Compiled, compile
 from mgpu.catalog.machines import shorthand
 from mgpu.command.text import script
+from mgpu.values.machine import FOLDER
 
 EXAMPLES = 20_000 if os.environ.get("MGPU_SOAK") else 150
 MACHINE = shorthand("2xrtx-4090")
@@ -55,10 +56,21 @@ TEXT = (
 WORD = TEXT.filter(lambda text: text and not text.startswith("-"))
 QUICK = settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
 
+DEEPSPEED = {"train_micro_batch_size_per_gpu": 4}
+AXOLOTL = {"base_model": "m", "datasets": [{"path": "d"}]}
+LLAMAFACTORY = {"model_name_or_path": "m", "output_dir": "o", "do_train": True}
+
 ENGINES: dict[str, dict[str, Any]] = {
     "vllm": {"kind": "inference", "fields": ["model"], "args": True},
+    "sglang": {"kind": "inference", "fields": ["model"], "args": True},
     "llamacpp": {"kind": "inference", "fields": ["model"], "args": True},
     "torchrun": {"kind": "training", "fields": ["script"], "args": True, "script_args": True},
+    "deepspeed": {"kind": "training", "fields": ["script"], "args": True, "script_args": True, "config": DEEPSPEED},
+    "accelerate": {"kind": "training", "fields": ["script"], "args": True, "script_args": True},
+    "kohya": {"kind": "training", "fields": ["script"], "script_args": True},
+    "axolotl": {"kind": "training", "fields": [], "args": True, "config": AXOLOTL},
+    "llamafactory": {"kind": "training", "fields": [], "config": LLAMAFACTORY},
+    "trl": {"kind": "training", "fields": [], "args": True, "trainer": "sft"},
     "custom": {"kind": "inference", "fields": [], "command": True},
     "task": {"kind": "task", "fields": [], "command": True},
 }  # fmt: skip
@@ -71,6 +83,7 @@ def specs(draw: st.DrawFn, engine: str) -> tuple[dict[str, Any], list[str], dict
     env = draw(st.dictionaries(st.sampled_from(["A", "B_C"]), TEXT, max_size=2))
     spec: dict[str, Any] = {"kind": about["kind"], "name": "x", "gpus": 1, "env": env, "runtime": "process"}
     words = []
+    spec |= {key: about[key] for key in ("config", "trainer") if key in about}
     if about.get("args"):
         spec["version"] = "99.0"  # whose flags nobody has listed
     if engine != "task":
@@ -151,5 +164,6 @@ def test_the_printed_line_means_the_same_to_a_shell(engine: str, tmp_path: Path)
             assert "/home/ada/a b:/c" in words
         else:
             env = dict(command.env)
-            assert tuple(words[1:-2]) == command.argv[1:]
+            argv = tuple(word.replace(FOLDER, str(tmp_path)) for word in command.argv)
+            assert tuple(words[1:-2]) == argv[1:]
             assert words[-2:] == [f"A={env.get('A', '')}", f"B_C={env.get('B_C', '')}"]

@@ -6,7 +6,8 @@ import json
 
 import pytest
 
-from mgpu.engines import llamacpp, vllm
+from mgpu.catalog.repositories import chosen
+from mgpu.engines import llamacpp, sglang, vllm
 
 SHARDS = ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"]
 INDEX = "model.safetensors.index.json"
@@ -34,7 +35,18 @@ def content(name: str) -> bytes:
      "auto", ["merges.txt", "chat_template.jinja", "tekken.json", "qwen.tiktoken", "modeling.py", "tokenizer.model"]),
 ])  # fmt: skip
 def test_what_vllm_reads(files: list[str], form: str, read: list[str]) -> None:
-    assert vllm.chosen(files, content, form) == read
+    assert chosen(files, content, vllm.FORMATS.get(form, vllm.ANY)) == read
+
+
+@pytest.mark.parametrize(("files", "form", "read"), [
+    ([*SHARDS, INDEX, "consolidated.safetensors"], "auto", [*SHARDS, INDEX]),
+    ([*SHARDS, INDEX, "consolidated.safetensors"], "mistral", [INDEX, "consolidated.safetensors"]),
+    (["model.safetensors", "model.bin", "model.pt"], "auto", ["model.safetensors"]),
+    (["a.bin", "a.pt"], "auto", ["a.bin"]),
+    (["a.pt", "config.json"], "auto", ["a.pt", "config.json"]),
+])  # fmt: skip
+def test_what_sglang_reads(files: list[str], form: str, read: list[str]) -> None:
+    assert chosen(files, content, sglang.FORMATS.get(form, sglang.ANY)) == read
 
 
 QUANTS = ["m-F16.gguf", "m-Q4_K_M.gguf", "m-Q8_0.gguf"]
