@@ -6,8 +6,8 @@ from collections.abc import Iterable
 
 
 def nearest(word: str, known: Iterable[str], least: float = 0.7) -> str | None:
-    """The known word nearest to `word`, hyphens and case ignored, or None where none is near: alike by `least` at least,
-    of 1 for the same (difflib's ratio)."""
+    """The known word nearest to `word`, hyphens and case ignored, or None where none is near: where none is alike by at
+    least `least`, of 1 for the same (the ratio of difflib)."""
     import difflib
 
     plain = {name.lower().replace("-", "_"): name for name in sorted(known, reverse=True)}
