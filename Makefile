@@ -9,7 +9,7 @@ ON_GPU := $(if $(filter-out 0 1,$(GPUS)),--set gpus=2)
 
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: demo test engine lint soak bench clean
+.PHONY: demo test test-engines engine serving lint soak bench clean
 
 demo: $(VENV)/.demo
 	mgpu run examples/digits/digits.mgpu.yaml $(ON_GPU)
@@ -19,6 +19,10 @@ test: lint engine
 	python -m pytest
 	python -m tests.bench
 
+# Real vLLM and SGLang on the CPU: some minutes and 4 GB the first time, so no part of `make test`.
+test-engines: $(VENV)/.test serving
+	MGPU_REQUIRE=serving python -m pytest tests/real
+
 lint: $(VENV)/.test
 	ruff check
 	ruff format --check
@@ -27,6 +31,9 @@ lint: $(VENV)/.test
 
 engine:
 	@tests/fakes/docker/install
+
+serving:
+	@PYTHON=$(PYTHON) tests/real/install
 
 soak: $(VENV)/.test engine
 	MGPU_SOAK=1 python -m pytest

@@ -18,6 +18,7 @@ VERBS = {
     "logs": "print what a run has written",
     "stop": "stop runs",
     "machine": "show the GPUs of this host, their links, and who holds them",
+    "engines": "list the engines, or explain one of them or one of its flags",
     "new": "write a new spec from the catalogue",
     "schema": "print the spec language as JSON Schema",
 }

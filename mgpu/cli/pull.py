@@ -29,7 +29,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def main(options: argparse.Namespace) -> int:
     spec = source.spec(Path(options.file), options.sets)
-    show.warn(spec)
+    show.warn(spec.document, spec.warnings)
     folder = os.getcwd() if options.file == "-" else os.path.dirname(os.path.abspath(options.file))
     compiled = _compiled(spec, folder, options.machine)
     rows: list[dict[str, Any]] = []

@@ -47,8 +47,10 @@ def main(options: argparse.Namespace) -> int:
 def compiled(path: Path, options: argparse.Namespace) -> Compiled:
     """The spec in the file, compiled for the machine that the options or the spec name, else for this host."""
     spec = source.spec(path, options.sets)
-    show.warn(spec)
-    return compile_spec(spec, source.machine(path, spec, options.machine), options.templates)
+    show.warn(spec.document, spec.warnings)
+    done = compile_spec(spec, source.machine(path, spec, options.machine), options.templates)
+    show.warn(spec.document, done.plan.warnings)
+    return done
 
 
 def _rendered(path: Path, options: argparse.Namespace) -> str:

@@ -34,7 +34,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 def main(options: argparse.Namespace) -> int:
     path = Path(options.file)
     spec = source.spec(path, [*options.sets, *([f"name={options.name}"] if options.name else [])])
-    show.warn(spec)
+    show.warn(spec.document, spec.warnings)
     folder = os.getcwd() if options.file == "-" else os.path.dirname(os.path.abspath(path))
     if options.dry_run:
         return _dry(spec, folder, options)
@@ -43,6 +43,7 @@ def main(options: argparse.Namespace) -> int:
     from mgpu.run import executor
 
     started = executor.start(spec, folder, keeper, options.ignore_foreign, options.wait, _waiting, progress.image)
+    show.warn(spec.document, started.compiled.plan.warnings)
     if options.detach:
         return _detached(started, options)
     _narrate(f"{spec.name} is run {started.id}{_gpus(started)}")
@@ -56,6 +57,7 @@ def _dry(spec: Spec, folder: str, options: argparse.Namespace) -> int:
     from mgpu.spec.versions import pythons
 
     compiled = compile_spec(spec, snapshot.read(folder, pythons(spec)), None, options.ignore_foreign)
+    show.warn(spec.document, compiled.plan.warnings)
     if options.json:
         import json
 

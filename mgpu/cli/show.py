@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, TextIO
 
 from mgpu.errors import MgpuError, Problem, SpecError
+from mgpu.values.document import Document
 from mgpu.values.mark import Mark
-from mgpu.values.spec import Spec
 
 WIDTH = 160
 """A source line longer than this is shown around its mark only."""
@@ -45,11 +45,9 @@ def spec_error(error: SpecError, stream: TextIO) -> str:
     return "\n".join(_problem(error.name, lines, problem, bold, plain) for problem in error.problems)
 
 
-def warn(spec: Spec) -> None:
-    """Print the warnings about a spec on stderr, in the form of errors."""
-    if spec.warnings:
-        document = spec.document
-        problems = [problem._replace(message=f"warning: {problem.message}") for problem in spec.warnings]
+def warn(document: Document, warnings: Iterable[Problem]) -> None:
+    """Print the warnings about a document on stderr, in the form of errors."""
+    if problems := [problem._replace(message=f"warning: {problem.message}") for problem in warnings]:
         print(spec_error(document.error(*problems), sys.stderr), file=sys.stderr)
 
 
@@ -90,11 +88,11 @@ def problem_data(error: SpecError) -> list[dict[str, Any]]:
     ]
 
 
-def github(error: SpecError) -> str:
-    """The problems as GitHub's workflow commands, one a line."""
+def github(error: SpecError, level: str = "error") -> str:
+    """The problems as GitHub's workflow commands, one a line; `level` is error or warning."""
     rows = problem_data(error)
     return "\n".join(
-        f"::error file={_property(row['file'])},line={row['line']},col={row['column']},title=mgpu::"
+        f"::{level} file={_property(row['file'])},line={row['line']},col={row['column']},title=mgpu::"
         + _escaped(row["message"] + (f" ({row['hint']})" if row["hint"] else ""))
         for row in rows
     )

@@ -22,6 +22,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def main(options: argparse.Namespace) -> int:
     errors: list[SpecError] = []
+    warnings: list[SpecError] = []
     paths = source.files(options.files)
     for path in paths:
         try:
@@ -29,14 +30,17 @@ def main(options: argparse.Namespace) -> int:
         except SpecError as error:
             errors.append(error)
         else:
-            show.warn(spec)
+            if options.format == "text":
+                show.warn(spec.document, spec.warnings)
+            elif spec.warnings:
+                warnings.append(spec.document.error(*spec.warnings))
             if options.resolved:
                 print(resolved(spec) if path == paths[0] else f"---\n{resolved(spec)}", end="")
-    report(errors, len(paths), options)
+    report(errors, warnings, len(paths), options)
     return 1 if errors else 0
 
 
-def report(errors: list[SpecError], count: int, options: argparse.Namespace) -> None:
+def report(errors: list[SpecError], warnings: list[SpecError], count: int, options: argparse.Namespace) -> None:
     """Print the problems in the format asked for, and the sum of them on stderr."""
     if options.format == "json":
         import json
@@ -47,14 +51,16 @@ def report(errors: list[SpecError], count: int, options: argparse.Namespace) -> 
                     "version": 1,
                     "specs": count,
                     "problems": [row for error in errors for row in show.problem_data(error)],
+                    "warnings": [row for warning in warnings for row in show.problem_data(warning)],
                 },
                 indent=2,
             )
         )
+    elif options.format == "github":
+        lines = [*(show.github(e) for e in errors), *(show.github(w, "warning") for w in warnings)]
+        print("".join(f"{line}\n" for line in lines), end="")
     elif errors:
-        print(
-            "\n".join(show.github(e) if options.format == "github" else show.spec_error(e, sys.stdout) for e in errors)
-        )
+        print("\n".join(show.spec_error(error, sys.stdout) for error in errors))
     if errors:
         problems = sum(len(error.problems) for error in errors)
         print(f"{problems} problem{'s' * (problems > 1)} in {len(errors)} of {count} specs", file=sys.stderr)

@@ -172,7 +172,8 @@ class Keeper:
         if task.why in (TIMED_OUT, FAILED):
             code = task.why
         elif task.why is None and code == 0 and not task.ready:
-            code, more = 1, {"why": "it ended before it was ready"}
+            refusal = f" ({task.watch.refusal})" if task.watch else ""
+            code, more = 1, {"why": f"it ended before it was ready{refusal}"}
         task.code = code
         task.failed = code != 0 and task.why != STOPPED
         self.note("failed" if task.failed else "ended", task, code=code, **more)
@@ -239,7 +240,8 @@ class Keeper:
         self.send(task, signal.SIGKILL)
 
     def send(self, task: Task, number: int) -> None:
-        """Signal the task's session; to kill, or when its first process is gone already, all else of it.
+        """Signal the task's first process, which ends the others as it does in a container; to kill, or when it is gone
+        already, all that is left of it.
 
         The process that stands for a container is never killed: it kills the container, and ends with that.
         """
@@ -247,7 +249,7 @@ class Keeper:
             number = signal.SIGQUIT
         for pid in self.left(task):
             process = processes.read(pid)
-            if process and (number == signal.SIGKILL or task.code is not None or process.session == task.pid):
+            if process and (number == signal.SIGKILL or task.code is not None or pid == task.pid):
                 processes.send(process, number)
                 processes.send(process, signal.SIGCONT)
 

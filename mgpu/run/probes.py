@@ -68,13 +68,27 @@ class Watch:
 def asker(probe: dict[str, Any], log: str) -> Asker:
     """The question that a probe stands for: None is yes, text is why not yet."""
     if probe["kind"] == "http":
-        trial = probe.get("trial")
-        return lambda: (
-            _http(probe["target"], probe["contains"], probe["token"]) or (trial and _tried(trial, probe["token"]))
-        )
+        return _Questions(probe)
     if probe["kind"] == "tcp":
         return lambda: _tcp(probe["target"])
     return _LogSearch(probe["target"], log)
+
+
+class _Questions:
+    """Asks for an answer, then tries the server out. What the trial showed stays told while the server, which may have
+    died of it, gives no answer."""
+
+    def __init__(self, probe: dict[str, Any]) -> None:
+        self._probe = probe
+        self._fault = ""
+
+    def __call__(self) -> str | None:
+        probe, trial = self._probe, self._probe.get("trial")
+        silence = _http(probe["target"], probe["contains"], probe["token"])
+        if silence:
+            return self._fault or silence
+        self._fault = (trial and _tried(trial, probe["token"])) or ""
+        return self._fault or None
 
 
 def _http(url: str, contains: str | None, token: str | None) -> str | None:

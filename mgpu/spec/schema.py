@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from mgpu.spec.flag_schema import branches
+from mgpu.spec.flag_schema import definitions as flag_definitions
 from mgpu.spec.language import KEYS, KINDS, NAME, PIPELINE, record
 
 
@@ -11,12 +13,14 @@ def schema() -> dict[str, Any]:
     """The schema of a spec. What it accepts, `validate` may still refuse: relations between keys are not in it."""
     definitions = {kind: record(kind).schema() for kind in KEYS}
     for kind, definition in definitions.items():
-        definition["properties"]["kind"] = {
-            "const": kind,
-            "description": definition["properties"]["kind"]["description"],
-        }
+        meaning = definition["properties"]["kind"]["description"]
+        definition["properties"]["kind"] = {"const": kind, "description": meaning}
+        if flags := branches(kind):
+            definition["allOf"] = flags
     definitions["job"] = _by_kind(tuple(KEYS))
     definitions["pipeline"] = _pipeline()
+    for kind in KEYS:
+        definitions |= flag_definitions(kind)
     return {
         "$schema": "http://json-schema.org/draft-07/schema#",
         "title": "mgpu job spec",
@@ -55,8 +59,26 @@ def _pipeline() -> dict[str, Any]:
     }
 
 
+WIDTH = 200
+"""What fits on a line of this many characters stands on one: the schema has thousands of flags."""
+
+
 def text() -> str:
     """The schema as it is printed and kept in the repository."""
+    return _written(schema(), 0) + "\n"
+
+
+def _written(value: Any, indent: int) -> str:
     import json
 
-    return json.dumps(schema(), indent=2) + "\n"
+    line = json.dumps(value, ensure_ascii=False)
+    if not isinstance(value, (dict, list)) or len(line) + indent <= WIDTH:
+        return line
+    inner = " " * (indent + 1)
+    named = isinstance(value, dict)
+    rows = [
+        (f"{json.dumps(row)}: {_written(value[row], indent + 1)}" if named else _written(row, indent + 1))
+        for row in value
+    ]
+    begin, end = "{}" if named else "[]"
+    return f"{begin}\n{inner}" + f",\n{inner}".join(rows) + f"\n{' ' * indent}{end}"

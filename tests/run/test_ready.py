@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
-from mgpu.run.probes import _Progress
+from mgpu.run.probes import _Progress, asker
 from tests.end_to_end.host import Host
 
 PORT = 18461
@@ -104,3 +106,42 @@ def test_what_counts_as_a_move(tmp_path: Path, before: str, after: str, moved: b
         file.write(after)
     assert progress() is moved
     assert not progress()
+
+
+class Dying(BaseHTTPRequestHandler):
+    """A server that lists its model, fails the first request for a token, and answers nothing from then on."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+
+    def do_POST(self) -> None:
+        body = b'{"error": "the engine is dead"}'
+        self.send_response(500)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+        self.server.socket.close()
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+def test_what_a_server_died_of_stays_told() -> None:
+    server = HTTPServer(("127.0.0.1", 0), Dying)
+    thread = Thread(target=lambda: [server.handle_request(), server.handle_request()])
+    thread.start()
+    url = f"http://127.0.0.1:{server.server_port}"
+    trial = {"url": f"{url}/v1/completions", "body": {"max_tokens": 1}}
+    ask = asker({"kind": "http", "target": f"{url}/v1/models", "contains": None, "token": None, "trial": trial}, "")
+    told = f'POST {url}/v1/completions: status 500: {{"error": "the engine is dead"}}'
+    assert ask() == told
+    thread.join()
+    assert ask() == told, "the refused connection of a server that is gone tells nothing"
+
+
+def test_what_was_not_answered_yet_is_told_of_one_that_ended(host: Host) -> None:
+    spec = f"kind: inference\nengine: custom\ncommand: [sleep, '0.5']\ngpus: 0\nport: {PORT}\nready: {{http: /}}\n"
+    done = host.mgpu("run", host.spec(spec))
+    assert done.returncode == 1
+    assert f"it ended before it was ready (GET http://127.0.0.1:{PORT}/: " in done.stderr
