@@ -1,11 +1,15 @@
 """The registry: one module an engine, one line here."""
 
-from mgpu.engines import custom, llamacpp, sglang, task, torchrun, vllm
+from mgpu.engines import custom, llamacpp, lmdeploy, ollama, sglang, task, tensorrt_llm, tgi, torchrun, vllm
 from mgpu.values.engine import Engine
 
 ENGINES: tuple[Engine, ...] = (
     vllm.ENGINE,
     sglang.ENGINE,
+    tensorrt_llm.ENGINE,
+    lmdeploy.ENGINE,
+    tgi.ENGINE,
+    ollama.ENGINE,
     llamacpp.ENGINE,
     torchrun.ENGINE,
     custom.ENGINE,

@@ -215,7 +215,7 @@ def _job(kind: str, /, **given: Any) -> Job:
 
 
 KEYS: dict[str, dict[str, Key]] = {
-    "inference": COMMON | _engines("inference") | ENGINE | SERVER,
+    "inference": COMMON | _engines("inference") | ENGINE | {"config": SCRIPT["config"]} | SERVER,
     "training": COMMON | _engines("training") | ENGINE | SCRIPT,
     "task": COMMON | {"command": ENGINE["command"]._replace(required=True)} | SERVER,
 }

@@ -148,8 +148,9 @@ class Engine:
     `lists` names, for a spec key that holds flags (args, script_args, config), the catalogue's list of them, with a
     version of its own behind ``@`` where it is not the engine's; `owned` maps a flag to the spec key that sets it;
     `entrypoint` are the leading words that the image's own entrypoint supplies; `shm` in bytes; `cache` is the model
-    cache inside the container; `package` is the Python package whose version is the engine's; `rendezvous`: its ranks
-    meet at a port, which mgpu chooses; `config` is the name of its config file, by which `${config}` is filled in.
+    cache inside the container, and `cache_home` what of the host's home it is; `package` is the Python package whose
+    version is the engine's; `rendezvous`: its ranks meet at a port, which mgpu chooses; `config` is the name of its
+    config file, by which `${config}` is filled in.
 
     `check` looks at a job, `fits` at a task with its GPUs; `files` gives what is to be written before the start, by
     file name: plain data, dumped as the name's ending says, or text. Templates see the paths as ``files``. `arguments`
@@ -172,6 +173,7 @@ class Engine:
     rendezvous: bool = False
     shm: int | None = None
     cache: str | None = None
+    cache_home: str = ".cache/huggingface"
     stop_signal: str = "SIGTERM"
     stop_grace: float = 10.0
     spelling: Spelling = Spelling()

@@ -58,6 +58,10 @@ QUICK = settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=lis
 ENGINES: dict[str, dict[str, Any]] = {
     "vllm": {"kind": "inference", "fields": ["model"], "args": True},
     "sglang": {"kind": "inference", "fields": ["model"], "args": True},
+    "tensorrt-llm": {"kind": "inference", "fields": ["model"], "args": True},
+    "lmdeploy": {"kind": "inference", "fields": ["model"], "args": True},
+    "tgi": {"kind": "inference", "fields": ["model"], "args": True},
+    "ollama": {"kind": "inference", "fields": [], "settings": True},
     "llamacpp": {"kind": "inference", "fields": ["model"], "args": True},
     "torchrun": {"kind": "training", "fields": ["script"], "args": True, "script_args": True},
     "custom": {"kind": "inference", "fields": [], "command": True},
@@ -71,7 +75,7 @@ def specs(draw: st.DrawFn, engine: str) -> tuple[dict[str, Any], list[str], dict
     about = ENGINES[engine]
     env = draw(st.dictionaries(st.sampled_from(["A", "B_C"]), TEXT, max_size=2))
     spec: dict[str, Any] = {"kind": about["kind"], "name": "x", "gpus": 1, "env": env, "runtime": "process"}
-    words = []
+    words: list[str] = []
     if about.get("args"):
         spec["version"] = "99.0"  # whose flags nobody has listed
     if engine != "task":
@@ -87,6 +91,10 @@ def specs(draw: st.DrawFn, engine: str) -> tuple[dict[str, Any], list[str], dict
                 f"--some-flag={flag}" if flag.startswith("-") and engine != "llamacpp" else flag,
                 *spec[key]["many"],
             ]
+    if about.get("settings"):
+        variables = draw(st.dictionaries(st.sampled_from(["A", "B_C"]), TEXT, max_size=2))
+        spec |= {"model": "m", "version": "99.0", "args": variables}
+        env = variables | env
     if about.get("command"):
         spec["command"] = ["program", *draw(st.lists(TEXT, max_size=4))]
         words += spec["command"]
