@@ -1,11 +1,16 @@
 """The registry: one module an engine, one line here."""
 
-from mgpu.engines import custom, llamacpp, task, torchrun, vllm
+from mgpu.engines import a1111, comfyui, custom, diffusers, forge, llamacpp, task, torchrun, vllm, xdit
 from mgpu.values.engine import Engine
 
 ENGINES: tuple[Engine, ...] = (
     vllm.ENGINE,
     llamacpp.ENGINE,
+    comfyui.ENGINE,
+    a1111.ENGINE,
+    forge.ENGINE,
+    diffusers.ENGINE,
+    xdit.ENGINE,
     torchrun.ENGINE,
     custom.ENGINE,
     task.ENGINE,
