@@ -1,6 +1,22 @@
 """The registry: one module an engine, one line here."""
 
-from mgpu.engines import custom, llamacpp, lmdeploy, ollama, sglang, task, tensorrt_llm, tgi, torchrun, vllm
+from mgpu.engines import (
+    a1111,
+    comfyui,
+    custom,
+    diffusers,
+    forge,
+    llamacpp,
+    lmdeploy,
+    ollama,
+    sglang,
+    task,
+    tensorrt_llm,
+    tgi,
+    torchrun,
+    vllm,
+    xdit,
+)
 from mgpu.values.engine import Engine
 
 ENGINES: tuple[Engine, ...] = (
@@ -11,6 +27,11 @@ ENGINES: tuple[Engine, ...] = (
     tgi.ENGINE,
     ollama.ENGINE,
     llamacpp.ENGINE,
+    comfyui.ENGINE,
+    a1111.ENGINE,
+    forge.ENGINE,
+    diffusers.ENGINE,
+    xdit.ENGINE,
     torchrun.ENGINE,
     custom.ENGINE,
     task.ENGINE,

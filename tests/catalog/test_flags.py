@@ -30,11 +30,12 @@ LISTS = pytest.mark.parametrize("known", [*every()], ids=lambda known: f"{known.
 
 
 def test_the_lists_that_there_are() -> None:
+    own = ["text-to-image"]
     serving = ["vllm", "sglang", "tgi", "llamacpp", "ollama", "lmdeploy", "tensorrt-llm"]
     images = ["comfyui", "a1111", "forge", "xdit"]
     training = ["torchrun", "deepspeed", "deepspeed-config", "accelerate", "accelerate-config"]
     tuning = ["kohya", "axolotl", "axolotl-train", "llamafactory", "trl"]
-    assert sorted([*serving, *images, *training, *tuning]) == NAMES
+    assert sorted([*own, *serving, *images, *training, *tuning]) == NAMES
 
 
 @LISTS

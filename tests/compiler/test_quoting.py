@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from mgpu import Compiled, compile
 from mgpu.catalog.machines import shorthand
 from mgpu.command.text import script
+from mgpu.values.machine import FOLDER
 
 EXAMPLES = 20_000 if os.environ.get("MGPU_SOAK") else 150
 MACHINE = shorthand("2xrtx-4090")
@@ -64,6 +65,11 @@ ENGINES: dict[str, dict[str, Any]] = {
     "ollama": {"kind": "inference", "fields": [], "settings": True},
     "llamacpp": {"kind": "inference", "fields": ["model"], "args": True},
     "torchrun": {"kind": "training", "fields": ["script"], "args": True, "script_args": True},
+    "comfyui": {"kind": "inference", "fields": [], "args": True},
+    "a1111": {"kind": "inference", "fields": [], "args": True},
+    "forge": {"kind": "inference", "fields": [], "args": True},
+    "diffusers": {"kind": "inference", "fields": ["model"], "prompts": True},
+    "xdit": {"kind": "inference", "fields": ["model"], "args": True},
     "custom": {"kind": "inference", "fields": [], "command": True},
     "task": {"kind": "task", "fields": [], "command": True},
 }  # fmt: skip
@@ -95,6 +101,9 @@ def specs(draw: st.DrawFn, engine: str) -> tuple[dict[str, Any], list[str], dict
         variables = draw(st.dictionaries(st.sampled_from(["A", "B_C"]), TEXT, max_size=2))
         spec |= {"model": "m", "version": "99.0", "args": variables}
         env = variables | env
+    if about.get("prompts"):
+        spec["args"] = {"prompt": draw(st.lists(TEXT.filter(bool), min_size=1, max_size=3))}
+        words += [f"--prompt={text}" if text.startswith("-") else text for text in spec["args"]["prompt"]]
     if about.get("command"):
         spec["command"] = ["program", *draw(st.lists(TEXT, max_size=4))]
         words += spec["command"]
@@ -160,5 +169,5 @@ def test_the_printed_line_means_the_same_to_a_shell(engine: str, tmp_path: Path)
             assert "/home/ada/a b:/c" in words
         else:
             env = dict(command.env)
-            assert tuple(words[1:-2]) == command.argv[1:]
+            assert words[1:-2] == [word.replace(FOLDER, str(tmp_path)) for word in command.argv[1:]]
             assert words[-2:] == [f"A={env.get('A', '')}", f"B_C={env.get('B_C', '')}"]
