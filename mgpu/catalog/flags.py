@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -34,16 +33,6 @@ def flags(name: str, version: str | None) -> FlagList | None:
     release = numbers(version)
     same = [other for other in known if len(release) > 1 and numbers(other)[:2] == release[:2]]
     return _read(name, same[-1]) if same else None
-
-
-def joined(first: FlagList, *others: FlagList) -> FlagList:
-    """The lists of a program that hands on what it does not know itself, as one: the first is the program's own."""
-    flags = dict(first.flags)
-    for other in others:
-        taken = {name for flag in flags.values() for name in (flag.name, *flag.aliases)}
-        flags |= {name: flag for name, flag in other.flags.items() if name not in taken}
-    excludes = tuple(group for known in (first, *others) for group in known.excludes)
-    return replace(first, flags=flags, excludes=excludes) if others else first
 
 
 @cache

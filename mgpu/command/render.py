@@ -158,7 +158,7 @@ def _probe(task: Task, engine: Engine) -> Probe | None:
 def _container(task: Task, engine: Engine, plan: Plan) -> Container:
     job, machine = task.job, plan.machine
     image = job.image or (engine.image or "").format(version=task.version)
-    cache = (Volume(f"{machine.home or HOME}/.cache/huggingface", engine.cache),) if engine.cache else ()
+    cache = (Volume(f"{machine.home or HOME}/{engine.cache_home}", engine.cache),) if engine.cache else ()
     folder = Volume(machine.folder or FOLDER, engine.workspace)
     volumes = tuple(volume._replace(source=_resolved(volume.source, machine)) for volume in job.volumes)
     alone = len(plan.tasks) == 1

@@ -1,25 +1,43 @@
 """The registry: one module an engine, one line here."""
 
 from mgpu.engines import (
+    a1111,
     accelerate,
     axolotl,
+    comfyui,
     custom,
     deepspeed,
+    diffusers,
+    forge,
     kohya,
     llamacpp,
     llamafactory,
+    lmdeploy,
+    ollama,
     sglang,
     task,
+    tensorrt_llm,
+    tgi,
     torchrun,
     trl,
     vllm,
+    xdit,
 )
 from mgpu.values.engine import Engine
 
 ENGINES: tuple[Engine, ...] = (
     vllm.ENGINE,
     sglang.ENGINE,
+    tensorrt_llm.ENGINE,
+    lmdeploy.ENGINE,
+    tgi.ENGINE,
+    ollama.ENGINE,
     llamacpp.ENGINE,
+    comfyui.ENGINE,
+    a1111.ENGINE,
+    forge.ENGINE,
+    diffusers.ENGINE,
+    xdit.ENGINE,
     torchrun.ENGINE,
     deepspeed.ENGINE,
     accelerate.ENGINE,

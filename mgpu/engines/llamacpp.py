@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from mgpu.values.command import Probe
-from mgpu.values.engine import HUB_CACHE, Complaint, Engine, Hub, Spelling, url
+from mgpu.values.engine import HUB_CACHE, Complaint, Engine, Hub, Spelling, one_token, said, url
 from mgpu.values.plan import Task
 from mgpu.values.spec import Job
 
@@ -23,8 +23,12 @@ def check(job: Job) -> Iterable[Complaint]:
 
 
 def probe(task: Task) -> Probe:
-    """/health answers 503 while the model loads and 200 once it is there."""
-    return Probe("http", url(task, "/health"), '"ok"', within=900.0)
+    """/health answers 503 while the model loads and 200 once it is there; then it is to write a token, unless it is
+    started for something else, which makes it answer that with a fault (501)."""
+    other = any(said(task.job, flag) for flag in ("embedding", "embeddings", "rerank", "reranking"))
+    trial = None if other else one_token(task, task.job.model or "")
+    key = next((secret.name for secret in task.job.secrets if secret.name == "LLAMA_API_KEY"), None)
+    return Probe("http", url(task, "/health"), '"ok"', key, 900.0, trial)
 
 
 def variables(task: Task) -> Mapping[str, Any]:

@@ -240,7 +240,8 @@ class Keeper:
         self.send(task, signal.SIGKILL)
 
     def send(self, task: Task, number: int) -> None:
-        """Signal the task's session; to kill, or when its first process is gone already, all else of it.
+        """Signal the task's first process, which ends the others as it does in a container; to kill, or when it is gone
+        already, all that is left of it.
 
         The process that stands for a container is never killed: it kills the container, and ends with that.
         """
@@ -248,7 +249,7 @@ class Keeper:
             number = signal.SIGQUIT
         for pid in self.left(task):
             process = processes.read(pid)
-            if process and (number == signal.SIGKILL or task.code is not None or process.session == task.pid):
+            if process and (number == signal.SIGKILL or task.code is not None or pid == task.pid):
                 processes.send(process, number)
                 processes.send(process, signal.SIGCONT)
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from mgpu.spec.nearest import did_you_mean
+from mgpu.spec.nearest import nearest
 from mgpu.spec.notes import show
 from mgpu.values.document import Written
 from mgpu.values.engine import Complaint
@@ -46,7 +46,8 @@ def _one(flag: Flag, value: Any, path: Path) -> Iterator[Complaint]:
     problem = WANTS[flag.kind](flag, value)
     if problem:
         what, hint = problem
-        yield Complaint(f"{name} {what}, not {show(value)}", path, hint)
+        words = f"{what} {show(value)}" if flag.kind == "choice" else f"{what}, not {show(value)}"
+        yield Complaint(f"{name} {words}", path, hint)
     elif flag.kind in ("int", "float") and (span := _outside(flag, value)):
         yield Complaint(f"{name} wants {span}, not {show(value)}", path)
 
@@ -93,11 +94,13 @@ def _text(_: Flag, value: Any) -> Problem | None:
 
 
 def _choice(flag: Flag, value: Any) -> Problem | None:
-    words = [_word(choice) for choice in flag.choices]
+    words = [_word(choice) for choice in (*flag.choices, *flag.also)]
     if not isinstance(value, (Mapping, list, tuple)) and _word(value) in words:
         return None
-    many = f"one of {', '.join(words[:12])}" + (", ..." if len(words) > 12 else "")
-    return f"wants {many}", did_you_mean(_word(value), words) if isinstance(value, str) else None
+    switch = {True: ("on", "enable", "enabled"), False: ("off", "disable", "disabled", "none")}
+    meant = next((word for word in switch[value] if word in words), None) if isinstance(value, bool) else None
+    close = meant or (nearest(value, words, 0.6) if isinstance(value, str) else None)
+    return "cannot be", f"did you mean {close!r}?" if close else f"one of: {', '.join(words)}"
 
 
 def _json(_: Flag, value: Any) -> Problem | None:

@@ -121,8 +121,8 @@ class _Place:
                 yield from (flag.name, *(alias for alias in flag.aliases if len(alias) > 3))
 
     def _gone(self, name: str, gone: Removed) -> str:
-        since = f" any more: it went with {gone.gone}" if gone.gone else ""
-        return f"{self.engine.name} {self.version} has no {name}{since}"
+        who = f"{self.engine.name} {self.version}"
+        return f"{who} has no {name} any more: it went with {gone.gone}" if gone.gone else f"{who} has no flag {name}"
 
     def _elsewhere(self, name: str) -> str | None:
         for place, known in self.lists.items():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from mgpu.catalog.flags import flags, joined
+from mgpu.catalog.flags import flags
 from mgpu.values.engine import Engine
 from mgpu.values.flag import FlagList
 from mgpu.values.spec import Job, Spec
@@ -37,12 +37,10 @@ def pythons(spec: Spec) -> list[str]:
 
 def list_names(engine: Engine) -> list[str]:
     """The catalogue's lists that the engine's flags are in, each once."""
-    return list(dict.fromkeys(name.partition("@")[0] for names in engine.lists.values() for name in names.split()))
+    return list(dict.fromkeys(name.partition("@")[0] for name in engine.lists.values()))
 
 
 def listed(engine: Engine, key: str, version: str | None) -> FlagList | None:
     """The flags that the spec key `key` may hold in this version of the engine; None where no list is known."""
-    names = [name.partition("@") for name in engine.lists.get(key, "").split()]
-    lists = [flags(name, own or version) for name, _, own in names]
-    known = [found for found in lists if found]
-    return joined(*known) if known and len(known) == len(lists) else None
+    name, _, own = engine.lists.get(key, "").partition("@")
+    return flags(name, own or version) if name else None

@@ -73,6 +73,11 @@ def none_to_write(_: Task) -> Mapping[str, Any]:
     return {}
 
 
+def no_degrees(_: Job) -> Mapping[str, int]:
+    """For engines whose ways of being parallel are all words of the spec."""
+    return {}
+
+
 def no_objections(_: Task) -> Iterable[Complaint]:
     """For engines that run on every GPU."""
     return ()
@@ -88,9 +93,10 @@ def ranks(layout: Layout) -> int:
     return layout.data * layout.tensor * layout.pipeline
 
 
-def threads(task: Task) -> Mapping[str, str]:
-    """A rank's share of the cores; where they are not known, the 1 that torchrun itself sets, without its warning."""
-    return {"OMP_NUM_THREADS": str(max(1, (task.cpus or 1) // ranks(task.layout)))}
+def threads(task: Task, ranks: int | None = None) -> Mapping[str, str]:
+    """A rank's share of the cores; where they are not known, the 1 that torchrun itself sets, without its warning. The
+    ranks are the data-parallel ones, if not said otherwise."""
+    return {"OMP_NUM_THREADS": str(max(1, (task.cpus or 1) // (ranks or task.layout.data)))}
 
 
 def asked_ranks(job: Job) -> int | None:
@@ -124,6 +130,18 @@ def said(job: Job, flag: str) -> Any:
     """What the job gives this flag of its engine's, with hyphens or underscores; None where it does not."""
     plain = flag.replace("_", "-")
     return next((value for name, value in job.args.items() if name.replace("_", "-") == plain), None)
+
+
+def written(job: Job, flag: str) -> str:
+    """The flag of this name as the spec writes it."""
+    plain = flag.replace("_", "-")
+    return next((name for name in job.args if name.replace("_", "-") == plain), flag)
+
+
+def degree(job: Job, flag: str) -> int:
+    """What the job gives a flag that counts GPUs: 1 where it gives none, or none that counts."""
+    value = said(job, flag)
+    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 1
 
 
 def one_token(task: Task, model: str) -> Trial:
@@ -163,11 +181,13 @@ def given_probe(task: Task) -> Probe | None:
 class Engine:
     """An engine. `takes` are the spec keys that only some engines have, `requires` those it cannot do without;
     `lists` names, for a spec key that holds flags (args, script_args, config), the catalogue's list of them, with a
-    version of its own behind ``@`` where it is not the engine's; a second name is of the program that gets what the
-    first does not know; `owned` maps a flag to the spec key that sets it; `entrypoint` are the leading words that the
-    image's own entrypoint supplies; `shm` in bytes; `cache` is the model cache inside the container, `workspace` the
-    spec's folder; `package` is the Python package whose version is the engine's; `rendezvous`: its ranks meet at a
-    port, which mgpu chooses; `config` is the name of its config file, by which `${config}` is filled in.
+    version of its own behind ``@`` where it is not the engine's; `owned` maps a flag to the spec key that sets it;
+    `entrypoint` are the leading words that the image's own entrypoint supplies; `shm` in bytes; `cache` is the model
+    cache inside the container, and `cache_home` what of the host's home it is; `workspace` is the spec's folder in it;
+    `package` is the Python package whose version is the engine's; `rendezvous`: its ranks meet at a port, which mgpu
+    chooses; `config` is the name of its config file, by which `${config}` is filled in; `finite`: it ends by itself
+    when its work is done, and listens nowhere; `degrees` are the ways of being parallel that are flags of its own, each
+    with its number of GPUs.
 
     `check` looks at a job, `fits` at a task with its GPUs; `files` gives what is to be written before the start, by
     file name: plain data, dumped as the name's ending says, or text. Templates see the paths as ``files``, by the name
@@ -190,12 +210,15 @@ class Engine:
     config: str | None = None
     workspace: str = "/workspace"
     rendezvous: bool = False
+    finite: bool = False
     shm: int | None = None
     cache: str | None = None
+    cache_home: str = ".cache/huggingface"
     stop_signal: str = "SIGTERM"
     stop_grace: float = 10.0
     spelling: Spelling = Spelling()
     names_gpus: Callable[[str | None], Naming] = by_uuid
+    degrees: Callable[[Job], Mapping[str, int]] = no_degrees
     check: Callable[[Job], Iterable[Complaint]] = no_complaints
     fits: Callable[[Task], Iterable[Complaint]] = no_objections
     files: Callable[[Task], Mapping[str, Any]] = none_to_write
@@ -207,5 +230,6 @@ class Engine:
 
     @property
     def scripted(self) -> bool:
-        """Whether it trains: what that writes, in a container too, is to be the user's."""
-        return bool(self.requires & {"script", "config", "trainer"})
+        """Whether it writes for the user, by his script or by itself: what it writes, in a container too, is to be
+        the user's."""
+        return bool(self.requires & {"script", "config", "trainer"}) or self.finite

@@ -63,6 +63,10 @@ LLAMAFACTORY = {"model_name_or_path": "m", "output_dir": "o", "do_train": True}
 ENGINES: dict[str, dict[str, Any]] = {
     "vllm": {"kind": "inference", "fields": ["model"], "args": True},
     "sglang": {"kind": "inference", "fields": ["model"], "args": True},
+    "tensorrt-llm": {"kind": "inference", "fields": ["model"], "args": True},
+    "lmdeploy": {"kind": "inference", "fields": ["model"], "args": True},
+    "tgi": {"kind": "inference", "fields": ["model"], "args": True},
+    "ollama": {"kind": "inference", "fields": [], "settings": True},
     "llamacpp": {"kind": "inference", "fields": ["model"], "args": True},
     "torchrun": {"kind": "training", "fields": ["script"], "args": True, "script_args": True},
     "deepspeed": {"kind": "training", "fields": ["script"], "args": True, "script_args": True, "config": DEEPSPEED},
@@ -71,6 +75,11 @@ ENGINES: dict[str, dict[str, Any]] = {
     "axolotl": {"kind": "training", "fields": [], "args": True, "config": AXOLOTL},
     "llamafactory": {"kind": "training", "fields": [], "config": LLAMAFACTORY},
     "trl": {"kind": "training", "fields": [], "args": True, "trainer": "sft"},
+    "comfyui": {"kind": "inference", "fields": [], "args": True},
+    "a1111": {"kind": "inference", "fields": [], "args": True},
+    "forge": {"kind": "inference", "fields": [], "args": True},
+    "diffusers": {"kind": "inference", "fields": ["model"], "prompts": True},
+    "xdit": {"kind": "inference", "fields": ["model"], "args": True},
     "custom": {"kind": "inference", "fields": [], "command": True},
     "task": {"kind": "task", "fields": [], "command": True},
 }  # fmt: skip
@@ -82,7 +91,7 @@ def specs(draw: st.DrawFn, engine: str) -> tuple[dict[str, Any], list[str], dict
     about = ENGINES[engine]
     env = draw(st.dictionaries(st.sampled_from(["A", "B_C"]), TEXT, max_size=2))
     spec: dict[str, Any] = {"kind": about["kind"], "name": "x", "gpus": 1, "env": env, "runtime": "process"}
-    words = []
+    words: list[str] = []
     spec |= {key: about[key] for key in ("config", "trainer") if key in about}
     if about.get("args"):
         spec["version"] = "99.0"  # whose flags nobody has listed
@@ -99,6 +108,13 @@ def specs(draw: st.DrawFn, engine: str) -> tuple[dict[str, Any], list[str], dict
                 f"--some-flag={flag}" if flag.startswith("-") and engine != "llamacpp" else flag,
                 *spec[key]["many"],
             ]
+    if about.get("settings"):
+        variables = draw(st.dictionaries(st.sampled_from(["A", "B_C"]), TEXT, max_size=2))
+        spec |= {"model": "m", "version": "99.0", "args": variables}
+        env = variables | env
+    if about.get("prompts"):
+        spec["args"] = {"prompt": draw(st.lists(TEXT.filter(bool), min_size=1, max_size=3))}
+        words += [f"--prompt={text}" if text.startswith("-") else text for text in spec["args"]["prompt"]]
     if about.get("command"):
         spec["command"] = ["program", *draw(st.lists(TEXT, max_size=4))]
         words += spec["command"]
@@ -164,6 +180,5 @@ def test_the_printed_line_means_the_same_to_a_shell(engine: str, tmp_path: Path)
             assert "/home/ada/a b:/c" in words
         else:
             env = dict(command.env)
-            argv = tuple(word.replace(FOLDER, str(tmp_path)) for word in command.argv)
-            assert tuple(words[1:-2]) == argv[1:]
+            assert words[1:-2] == [word.replace(FOLDER, str(tmp_path)) for word in command.argv[1:]]
             assert words[-2:] == [f"A={env.get('A', '')}", f"B_C={env.get('B_C', '')}"]

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from mgpu.catalog.repositories import chosen
-from mgpu.engines import llamacpp, sglang, vllm
+from mgpu.engines import llamacpp, sglang, tensorrt_llm, tgi, vllm
 
 SHARDS = ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"]
 INDEX = "model.safetensors.index.json"
@@ -74,3 +74,20 @@ def test_a_file_that_is_named() -> None:
     assert llamacpp.chosen(QUANTS, "", "M-f16.gguf") == ["m-F16.gguf"]
     assert llamacpp.chosen(QUANTS, "", "none.gguf") == []
     assert llamacpp.chosen(["mmproj-F16.gguf", "m-Q8_0.gguf"], sees=False) == ["m-Q8_0.gguf"]
+
+
+@pytest.mark.parametrize(("files", "read"), [
+    (["model.safetensors", "consolidated.safetensors", "model.bin", "config.json", "a/b.safetensors"],
+     ["model.safetensors", "consolidated.safetensors", "config.json"]),
+    (["pytorch_model.bin", "training_args.bin", "config.json"], ["pytorch_model.bin", "config.json"]),
+    (["config.json"], ["config.json"]),
+])  # fmt: skip
+def test_what_tgi_downloads(files: list[str], read: list[str]) -> None:
+    assert tgi.chosen(files) == read
+
+
+def test_what_tensorrt_llm_leaves_out() -> None:
+    assert tensorrt_llm.chosen(["original/a.pth", "a.safetensors", "config.json"], None) == [
+        "a.safetensors",
+        "config.json",
+    ]

@@ -27,24 +27,27 @@ BIND = {"vllm": "VLLM_CPU_OMP_THREADS_BIND", "sglang": "SGLANG_CPU_OMP_THREADS_B
 """The variable without which the engine shares no CPU of one socket among several ranks."""
 RANKS = ("VLLM::Worker", "sglang::scheduler")
 """What the engines call a process that has a GPU."""
-VLLM = {
-    "served-model-name": "tiny",
-    "dtype": "float32",
-    "enforce-eager": True,
-    "gpu-memory-utilization": 0.3,
-    "max-num-seqs": 4,
+ARGS: dict[str, dict[str, object]] = {
+    "vllm": {
+        "served-model-name": "tiny",
+        "dtype": "float32",
+        "enforce-eager": True,
+        "gpu-memory-utilization": 0.3,
+        "max-num-seqs": 4,
+    },
+    "sglang": {
+        "served-model-name": "tiny",
+        "dtype": "float32",
+        "device": "cpu",
+        "attention-backend": "torch_native",
+        "disable-overlap-schedule": True,
+        "max-total-tokens": 4096,
+        "mem-fraction-static": 0.2,
+        "max-running-requests": 4,
+        "enable-metrics": True,
+    },
 }
-SGLANG = {
-    "served-model-name": "tiny",
-    "dtype": "float32",
-    "device": "cpu",
-    "attention-backend": "torch_native",
-    "disable-overlap-schedule": True,
-    "max-total-tokens": 4096,
-    "mem-fraction-static": 0.2,
-    "max-running-requests": 4,
-    "enable-metrics": True,
-}
+"""Flags that let it run on the CPU, in the memory that is there."""
 
 
 def spec(engine: str, model: Path, port: int, tensor: int = 1, bind: bool = True, **args: object) -> str:
@@ -52,15 +55,20 @@ def spec(engine: str, model: Path, port: int, tensor: int = 1, bind: bool = True
     env = {**OFFLINE, **SMALL}
     if bind and tensor > 1:
         env[BIND[engine]] = "|".join(map(str, range(tensor)))
-    common = {"kind": "inference", "gpus": tensor, "port": port, "python": str(PYTHON), "env": env}
-    if engine == "sglang":
-        flags = {"model-path": str(model), "tp": tensor, "port": port, **SGLANG, **args}
-        words = [word for flag, value in flags.items() for word in (f"--{flag}", str(value)) if word != "True"]
-        own: dict[str, Any] = {"engine": "custom", "command": ["python", "-m", "sglang.launch_server", *words]}
-        own["ready"] = {"http": "/health"}
-    else:
-        own = {"engine": engine, "model": str(model), "context_length": 256, "args": {**VLLM, **args}}
-    return json.dumps({**common, **own}, indent=1)
+    return json.dumps(
+        {
+            "kind": "inference",
+            "engine": engine,
+            "model": str(model),
+            "context_length": 256,
+            "gpus": tensor,
+            "port": port,
+            "python": str(PYTHON),
+            "args": {**ARGS[engine], **args},
+            "env": env,
+        },
+        indent=1,
+    )
 
 
 class Served:
