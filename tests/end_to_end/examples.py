@@ -16,7 +16,7 @@ COMPILED = ROOT / ".build" / "torch_extensions"
 
 
 def run(spec: str | Path, folder: Path, *options: str, within: float = 300) -> subprocess.CompletedProcess[str]:
-    """`mgpu run` of an example, or of any spec, with this environment's programs. Its state and leases are in `folder`."""
+    """`mgpu run` of an example, or of any spec, with this environment's programs; state and leases are in `folder`."""
     own = {"HOME": str(folder), "XDG_STATE_HOME": str(folder / "state"), "MGPU_LOCK_DIR": str(folder / "lock")}
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     argv = [sys.executable, "-m", "mgpu", "run", str(ROOT / "examples" / spec), *options]
