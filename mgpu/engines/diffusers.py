@@ -41,6 +41,8 @@ def check(job: Job) -> Iterable[Complaint]:
     if stages > 1 and said(job, "cpu-offload"):
         message = "diffusers refuses to offload what lies on several GPUs"
         yield Complaint(message, ("args", written(job, "cpu-offload")), "keep one of them", key=True)
+    if count == 0 and degrees(job):
+        yield Complaint("diffusers shares a sequence among GPUs alone", ("gpus",), "parallel: {data: ...}")
     if not said(job, "prompt") and not said(job, "prompt-file"):
         yield Complaint("there is nothing to draw", ("args",), "args: {prompt: [a lighthouse at dusk]}")
 
