@@ -164,7 +164,8 @@ def variables(task: Task) -> Mapping[str, Any]:
 
 def environment(task: Task) -> Mapping[str, str]:
     """Without GPUs the accelerator is named: the launcher drops the empty CUDA_VISIBLE_DEVICES and looks for itself."""
-    return threads(task) if task.gpu_count else {**threads(task), "DS_ACCELERATOR": "cpu"}
+    cores = threads(task, ranks(task.layout))
+    return cores if task.gpu_count else {**cores, "DS_ACCELERATOR": "cpu"}
 
 
 def files(task: Task) -> Mapping[str, Any]:

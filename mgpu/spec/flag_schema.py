@@ -7,6 +7,7 @@ from typing import Any
 
 from mgpu.engines import ENGINES
 from mgpu.spec.flag_values import SUFFIXED, WHOLE
+from mgpu.spec.flags import THEIRS
 from mgpu.spec.versions import listed
 from mgpu.values.engine import Engine
 from mgpu.values.flag import Flag, FlagList, plain
@@ -24,7 +25,7 @@ ONE: dict[str, dict[str, Any]] = {
 
 def definitions(kind: str) -> dict[str, Any]:
     """The schema of every place for flags of this kind of job, by the name that `branches` refers to."""
-    return {_name(engine, place): _table(engine, known) for engine, place, known in _places(kind)}
+    return {_name(engine, place): _table(engine, place, known) for engine, place, known in _places(kind)}
 
 
 def branches(kind: str) -> list[dict[str, Any]]:
@@ -56,8 +57,8 @@ def _name(engine: Engine, place: str) -> str:
     return f"{engine.name}.{place}"
 
 
-def _table(engine: Engine, known: FlagList) -> dict[str, Any]:
-    owned = {plain(name): owner for name, owner in engine.owned.items()}
+def _table(engine: Engine, place: str, known: FlagList) -> dict[str, Any]:
+    owned = {} if place in THEIRS else {plain(name): owner for name, owner in engine.owned.items()}
     flags = {name: _flag(flag, owned.get(plain(name))) for name, flag in known.flags.items() if "." not in name}
     return {"properties": flags}
 
