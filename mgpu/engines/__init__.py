@@ -2,11 +2,16 @@
 
 from mgpu.engines import (
     a1111,
+    accelerate,
+    axolotl,
     comfyui,
     custom,
+    deepspeed,
     diffusers,
     forge,
+    kohya,
     llamacpp,
+    llamafactory,
     lmdeploy,
     ollama,
     sglang,
@@ -14,6 +19,7 @@ from mgpu.engines import (
     tensorrt_llm,
     tgi,
     torchrun,
+    trl,
     vllm,
     xdit,
 )
@@ -33,6 +39,12 @@ ENGINES: tuple[Engine, ...] = (
     diffusers.ENGINE,
     xdit.ENGINE,
     torchrun.ENGINE,
+    deepspeed.ENGINE,
+    accelerate.ENGINE,
+    kohya.ENGINE,
+    axolotl.ENGINE,
+    llamafactory.ENGINE,
+    trl.ENGINE,
     custom.ENGINE,
     task.ENGINE,
 )

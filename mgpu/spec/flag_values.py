@@ -24,7 +24,7 @@ def value_complaints(flag: Flag, value: Any, path: Path, *, nothing: bool = Fals
         return
     if isinstance(value, str) and "${" in value:  # filled in later
         return
-    if not isinstance(value, (list, tuple)) or (flag.kind == "json" and not flag.many):
+    if not isinstance(value, (list, tuple)) or (flag.kind in ("json", "any") and not flag.many):
         parts = [value]
         if isinstance(value, str) and isinstance(flag.many, str) and flag.many not in ("words", "repeat"):
             parts = value.split(flag.many)
@@ -117,7 +117,19 @@ def _json(_: Flag, value: Any) -> Problem | None:
     return "wants a mapping", None
 
 
-WANTS = {"bool": _truth, "int": _whole, "float": _number, "str": _text, "choice": _choice, "json": _json}
+def _anything(_: Flag, __: Any) -> Problem | None:
+    return None
+
+
+WANTS = {
+    "bool": _truth,
+    "int": _whole,
+    "float": _number,
+    "str": _text,
+    "choice": _choice,
+    "json": _json,
+    "any": _anything,
+}
 
 
 def _word(value: Any) -> str:

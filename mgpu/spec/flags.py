@@ -16,6 +16,8 @@ from mgpu.values.spec import Job
 
 PLACES = ("args", "script_args", "config")
 """The keys of a job that may hold an engine's own flags."""
+THEIRS = ("script_args",)
+"""Those of a program that the engine starts: what mgpu sets of the engine's own is not meant there."""
 
 
 def flag_complaints(job: Job, engine: Engine, version: str | None) -> Iterator[Complaint]:
@@ -26,7 +28,8 @@ def flag_complaints(job: Job, engine: Engine, version: str | None) -> Iterator[C
         if not isinstance(given, Mapping) or not given:
             continue
         known = listed(engine, place, version)
-        yield from _owned(given, (place,), engine, known)
+        if place not in THEIRS:
+            yield from _owned(given, (place,), engine, known)
         if known:
             yield from _Place(job, engine, place, known).complaints(given)
         elif place in engine.lists and not told:
@@ -62,7 +65,7 @@ class _Place:
     def __init__(self, job: Job, engine: Engine, place: str, known: FlagList) -> None:
         self.engine, self.place, self.known = engine, place, known
         self.version = known.version if known.name == engine.name else f"({known.name} {known.version})"
-        self.owned = {plain(name) for name in engine.owned}
+        self.owned = {plain(name) for name in engine.owned} if place not in THEIRS else set()
         scripts = {script for flag in known.flags.values() for script in flag.scripts}
         stem = job.trainer or PurePath(job.script or "").stem
         self.script = stem if scripts else None
@@ -81,8 +84,9 @@ class _Place:
             flag = self.known.find(dotted)
             if plain(flag.name if flag else dotted) in self.owned:
                 continue
-            if isinstance(value, Mapping) and self._nests(dotted) and not (flag and flag.kind == "json"):
-                yield from self._mapping(value, here, f"{dotted}.")
+            whole = flag.name if flag else dotted
+            if isinstance(value, Mapping) and self._nests(whole):
+                yield from self._mapping(value, here, f"{whole}.")
             elif flag is None or (flag.scripts and self.script not in flag.scripts):
                 yield self._unknown(dotted, here, above, flag)
             elif flag.name in seen:

@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple
 
 from mgpu.values.command import Probe, Trial
 from mgpu.values.mark import Path
-from mgpu.values.plan import Task
+from mgpu.values.plan import Layout, Task
 from mgpu.values.spec import Job
 
 HUB_CACHE = (
@@ -88,10 +88,27 @@ def as_given(task: Task) -> Mapping[str, Any]:
     return task.job.args
 
 
-def threads(task: Task, ranks: int | None = None) -> Mapping[str, str]:
-    """A rank's share of the cores; where they are not known, the 1 that torchrun itself sets, without its warning. The
-    ranks are the data-parallel ones, if not said otherwise."""
-    return {"OMP_NUM_THREADS": str(max(1, (task.cpus or 1) // (ranks or task.layout.data)))}
+def ranks(layout: Layout) -> int:
+    """How many processes a training has: one a GPU, or without GPUs as many as `parallel` says."""
+    return layout.data * layout.tensor * layout.pipeline
+
+
+def threads(task: Task, count: int | None = None) -> Mapping[str, str]:
+    """A rank's share of the cores; where they are not known, the 1 that torchrun itself sets, without its warning.
+    There are `count` ranks, if not as many as the layout says."""
+    return {"OMP_NUM_THREADS": str(max(1, (task.cpus or 1) // (count or ranks(task.layout))))}
+
+
+def asked_ranks(job: Job) -> int | None:
+    """How many processes the spec alone says; None where that is as many as there are free GPUs."""
+    sizes = job.parallel
+    by_layout = (sizes.data or 1) * (sizes.tensor or 1) * (sizes.pipeline or 1)
+    return by_layout if job.gpus.count == 0 else job.gpus.count
+
+
+def sharing(job: Job) -> int:
+    """Over how many processes the spec says that one copy of the model is split."""
+    return (job.parallel.tensor or 1) * (job.parallel.pipeline or 1)
 
 
 Naming = Literal["uuid", "index", "nothing"]
@@ -162,18 +179,19 @@ def given_probe(task: Task) -> Probe | None:
 
 @dataclass(frozen=True)
 class Engine:
-    """An engine. `takes` are the spec keys that only some engines have, `requires` those it cannot do without;
-    `lists` names, for a spec key that holds flags (args, script_args, config), the catalogue's list of them, with a
-    version of its own behind ``@`` where it is not the engine's; `owned` maps a flag to the spec key that sets it;
-    `entrypoint` are the leading words that the image's own entrypoint supplies; `shm` in bytes; `cache` is the model
-    cache inside the container, and `cache_home` what of the host's home it is; `package` is the Python package whose
-    version is the engine's; `rendezvous`: its ranks meet at a port, which mgpu chooses; `config` is the name of its
-    config file, by which `${config}` is filled in; `finite`: it ends by itself when its work is done, and listens
-    nowhere; `degrees` are the ways of being parallel that are flags of its own, each with its number of GPUs.
+    """An engine. `takes` are the spec keys that only some engines have, `requires` those it cannot do without; `lists`
+    names, for a spec key that holds flags (args, script_args, config), the catalogue's list of them, with a version of
+    its own behind ``@`` where it is not the engine's; `owned` maps a flag to the spec key that sets it; `entrypoint`
+    are the leading words that the image's own entrypoint supplies; `shm` in bytes; `cache` is the model cache inside
+    the container, `cache_home` what of the host's home it is, `workspace` the spec's folder; `package` is the Python
+    package whose version is the engine's; `rendezvous`: its ranks meet at a port, which mgpu chooses; `config` is the
+    name of its config file, by which `${config}` is filled in; `finite`: it ends by itself when its work is done, and
+    listens nowhere; `degrees` are the ways of being parallel that are flags of its own, each with its number of GPUs.
 
     `check` looks at a job, `fits` at a task with its GPUs; `files` gives what is to be written before the start, by
-    file name: plain data, dumped as the name's ending says, or text. Templates see the paths as ``files``. `arguments`
-    are the job's `args` as this version takes them as flags, `environment` what it is given as variables.
+    file name: plain data, dumped as the name's ending says, or text. Templates see the paths as ``files``, by
+    the name without its ending. `arguments` are the job's `args` as this version takes them as flags, `environment`
+    what it is given as variables.
     """
 
     name: str
@@ -189,6 +207,7 @@ class Engine:
     lists: Mapping[str, str] = field(default_factory=dict)
     owned: Mapping[str, str] = field(default_factory=dict)
     config: str | None = None
+    workspace: str = "/workspace"
     rendezvous: bool = False
     finite: bool = False
     shm: int | None = None
@@ -212,4 +231,4 @@ class Engine:
     def scripted(self) -> bool:
         """Whether it writes for the user, by his script or by itself: what it writes, in a container too, is to be
         the user's."""
-        return "script" in self.requires or self.finite
+        return self.finite or bool(self.requires & {"script", "config", "trainer"})

@@ -56,6 +56,10 @@ TEXT = (
 WORD = TEXT.filter(lambda text: text and not text.startswith("-"))
 QUICK = settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
 
+DEEPSPEED = {"train_micro_batch_size_per_gpu": 4}
+AXOLOTL = {"base_model": "m", "datasets": [{"path": "d"}]}
+LLAMAFACTORY = {"model_name_or_path": "m", "output_dir": "o", "do_train": True}
+
 ENGINES: dict[str, dict[str, Any]] = {
     "vllm": {"kind": "inference", "fields": ["model"], "args": True},
     "sglang": {"kind": "inference", "fields": ["model"], "args": True},
@@ -65,6 +69,12 @@ ENGINES: dict[str, dict[str, Any]] = {
     "ollama": {"kind": "inference", "fields": [], "settings": True},
     "llamacpp": {"kind": "inference", "fields": ["model"], "args": True},
     "torchrun": {"kind": "training", "fields": ["script"], "args": True, "script_args": True},
+    "deepspeed": {"kind": "training", "fields": ["script"], "args": True, "script_args": True, "config": DEEPSPEED},
+    "accelerate": {"kind": "training", "fields": ["script"], "args": True, "script_args": True},
+    "kohya": {"kind": "training", "fields": ["script"], "script_args": True},
+    "axolotl": {"kind": "training", "fields": [], "args": True, "config": AXOLOTL},
+    "llamafactory": {"kind": "training", "fields": [], "config": LLAMAFACTORY},
+    "trl": {"kind": "training", "fields": [], "args": True, "trainer": "sft"},
     "comfyui": {"kind": "inference", "fields": [], "args": True},
     "a1111": {"kind": "inference", "fields": [], "args": True},
     "forge": {"kind": "inference", "fields": [], "args": True},
@@ -82,6 +92,7 @@ def specs(draw: st.DrawFn, engine: str) -> tuple[dict[str, Any], list[str], dict
     env = draw(st.dictionaries(st.sampled_from(["A", "B_C"]), TEXT, max_size=2))
     spec: dict[str, Any] = {"kind": about["kind"], "name": "x", "gpus": 1, "env": env, "runtime": "process"}
     words: list[str] = []
+    spec |= {key: about[key] for key in ("config", "trainer") if key in about}
     if about.get("args"):
         spec["version"] = "99.0"  # whose flags nobody has listed
     if engine != "task":
