@@ -240,15 +240,16 @@ class Keeper:
         self.send(task, signal.SIGKILL)
 
     def send(self, task: Task, number: int) -> None:
-        """Signal the task's session; to kill, or when its first process is gone already, all else of it.
+        """Signal the task's first process, as a container's is; to kill, or when that is gone already, all else of it.
 
-        The process that stands for a container is never killed: it kills the container, and ends with that.
+        An engine that ends its ranks itself takes the end of one that was signalled as well for a crash. The process
+        that stands for a container is never killed: it kills the container, and ends with that.
         """
         if task.boxed and number == signal.SIGKILL:
             number = signal.SIGQUIT
         for pid in self.left(task):
             process = processes.read(pid)
-            if process and (number == signal.SIGKILL or task.code is not None or process.session == task.pid):
+            if process and (number == signal.SIGKILL or task.code is not None or pid == task.pid):
                 processes.send(process, number)
                 processes.send(process, signal.SIGCONT)
 

@@ -76,8 +76,6 @@ def test_nothing_of_it_stays(server: Served, case: tuple[str, int]) -> None:
     assert host.free() == 4
 
 
-def test_its_end_is_no_crash(server: Served, case: tuple[str, int], request: pytest.FixtureRequest) -> None:
-    if case[0] == "sglang":
-        reason = "a stop signals its children as well, and SGLang takes the end of one for a crash"
-        request.applymarker(pytest.mark.xfail(reason=reason, strict=True))
+def test_its_end_is_no_crash(server: Served, case: tuple[str, int]) -> None:
+    """What SGLang says, and exits with 137, where one of its children ends before it does."""
     assert "crashed with exit code" not in server.out.read_text()
