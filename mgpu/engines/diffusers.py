@@ -10,8 +10,9 @@ from functools import cache
 from math import prod
 
 from mgpu.catalog.flags import numbers
+from mgpu.catalog.repositories import local, pipeline
 from mgpu.resources import folder
-from mgpu.values.engine import Complaint, Engine, Spelling, degree, said, threads, written
+from mgpu.values.engine import Complaint, Engine, Hub, Spelling, degree, said, threads, written
 from mgpu.values.plan import Task
 from mgpu.values.spec import Job
 
@@ -41,6 +42,8 @@ def check(job: Job) -> Iterable[Complaint]:
     if stages > 1 and said(job, "cpu-offload"):
         message = "diffusers refuses to offload what lies on several GPUs"
         yield Complaint(message, ("args", written(job, "cpu-offload")), "keep one of them", key=True)
+    if count == 0 and degrees(job):
+        yield Complaint("diffusers shares a sequence among GPUs alone", ("gpus",), "parallel: {data: ...}")
     if not said(job, "prompt") and not said(job, "prompt-file"):
         yield Complaint("there is nothing to draw", ("args",), "args: {prompt: [a lighthouse at dusk]}")
 
@@ -50,6 +53,15 @@ def fits(task: Task) -> Iterable[Complaint]:
     if numbers(task.version) < OLDEST:
         message = f"mgpu's program needs diffusers 0.40, and this is {task.version}"
         yield Complaint(message, ("version" if task.job.version else "engine",), "pip install 'diffusers>=0.40'")
+
+
+def hub(task: Task) -> Hub | None:
+    """The components of a pipeline."""
+    model, revision, variant = task.job.model or "", said(task.job, "revision"), said(task.job, "variant")
+    if local(model):
+        return None
+    named = str(variant) if variant else None
+    return Hub(model, lambda files, content: pipeline(files, content, named), str(revision) if revision else None)
 
 
 @cache
@@ -97,4 +109,5 @@ ENGINE = Engine(
     files=files,
     variables=variables,
     environment=environment,
+    hub=hub,
 )

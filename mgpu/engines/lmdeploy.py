@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from mgpu.catalog.repositories import local
+from mgpu.catalog.shards import equal_shares, fp8, heads_as_placed, heads_as_said
 from mgpu.values.command import Probe
 from mgpu.values.engine import Complaint, Engine, Hub, Spelling, key_in_sight, listed_and_asked, said
 from mgpu.values.plan import Task
@@ -12,8 +13,17 @@ from mgpu.values.spec import Job
 
 
 def check(job: Job) -> Iterable[Complaint]:
-    """It reads its keys from nowhere else than its command line."""
+    """Its heads must divide (InternLM/lmdeploy#4128); it reads its keys from nowhere else than its command line."""
+    yield from heads_as_said(job, "LMDeploy", "any")
     yield from key_in_sight(job, ("api-keys",), "LMDeploy", "serve it on 127.0.0.1, behind a proxy that asks for one")
+
+
+def fits(task: Task) -> Iterable[Complaint]:
+    """TurboMind has kernels that read FP8 weights from 7.0 on, and compute in FP8 on Hopper (kernels/gemm/arch)."""
+    yield from heads_as_placed(task, "LMDeploy", "any")
+    if task.layout.tensor > 1:
+        yield from equal_shares(task, "LMDeploy")
+    yield from fp8(task, "LMDeploy", ("model-format",), (7, 0))
 
 
 def probe(task: Task) -> Probe:
@@ -47,7 +57,6 @@ ENGINE = Engine(
     requires=frozenset(("model",)),
     lists={"args": "lmdeploy"},
     owned={
-        "model_path": "model",
         "tp": "parallel: {tensor: ...}",
         "dp": "replicas",
         "session-len": "context_length",
@@ -60,6 +69,7 @@ ENGINE = Engine(
     stop_grace=30.0,
     spelling=Spelling(negation=None, equals=True),
     check=check,
+    fits=fits,
     probe=probe,
     hub=hub,
 )

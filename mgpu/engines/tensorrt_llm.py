@@ -11,6 +11,7 @@ from typing import Any
 
 from mgpu.catalog.flags import numbers
 from mgpu.catalog.repositories import local
+from mgpu.catalog.shards import equal_shares, fp8, fp8_cache, heads_as_placed, heads_as_said
 from mgpu.values.command import Probe
 from mgpu.values.engine import Complaint, Engine, Hub, Naming, Spelling, one_token, said, url
 from mgpu.values.plan import Task
@@ -30,6 +31,7 @@ def check(job: Job) -> Iterable[Complaint]:
     tensor, expert = job.parallel.tensor, job.parallel.expert
     if tensor and expert and tensor % expert:
         yield Complaint(f"experts are shared within tensor: {tensor}, which {expert} does not divide", EXPERT)
+    yield from heads_as_said(job, "TensorRT-LLM", stages=True)
     flags = {name.replace("-", "_") for name in job.args}
     for name in job.config:
         if name in flags:
@@ -38,8 +40,13 @@ def check(job: Job) -> Iterable[Complaint]:
 
 
 def fits(task: Task) -> Iterable[Complaint]:
-    """What `check` could not tell, for the number of GPUs came from the machine."""
+    """What `check` could not tell, for the GPUs came from the machine."""
     tensor, expert = task.layout.tensor, task.layout.expert
+    yield from heads_as_placed(task, "TensorRT-LLM", stages=True)
+    if tensor * task.layout.pipeline > 1:
+        yield from equal_shares(task, "TensorRT-LLM")
+    yield from fp8(task, "TensorRT-LLM", (), None)
+    yield from fp8_cache(task, "TensorRT-LLM", "kv-cache-dtype")
     if not task.job.parallel.tensor and tensor % expert:
         yield Complaint(f"experts are shared within tensor: {tensor}, which {expert} does not divide", EXPERT)
 
@@ -84,7 +91,6 @@ ENGINE = Engine(
     requires=frozenset(("model",)),
     lists={"args": "tensorrt-llm"},
     owned={
-        "model": "model",
         "tensor_parallel_size": "parallel: {tensor: ...}",
         "tp_size": "parallel: {tensor: ...}",
         "pipeline_parallel_size": "parallel: {pipeline: ...}",

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from mgpu.catalog.repositories import TEXTS, local
+from mgpu.catalog.shards import equal_shares, fp8, heads_as_placed, heads_as_said
 from mgpu.values.command import Probe, Trial
 from mgpu.values.engine import Complaint, Engine, Hub, Spelling, said, url
 from mgpu.values.plan import Task
@@ -24,6 +25,7 @@ def check(job: Job) -> Iterable[Complaint]:
     """What its state is, what it cannot divide, and where it shows its key."""
     message = "text-generation-inference is in maintenance since December 2025: its authors point to vLLM and SGLang"
     yield Complaint(message, ("engine",), "engine: vllm, or engine: sglang", warning=True)
+    yield from heads_as_said(job, "TGI", "divided")
     if said(job, "quantize") == "exl2" and (job.parallel.tensor or job.gpus.count or 1) > 1:
         yield Complaint("TGI cannot share a model in exl2 among GPUs", ("args", "quantize"), "gpus: 1")
     for at, secret in enumerate(job.secrets):
@@ -32,6 +34,14 @@ def check(job: Job) -> Iterable[Complaint]:
                 "TGI itself hands its key to its router as a word of a command line, where others here can read it"
             )
             yield Complaint(message, ("secrets", at), "a proxy in front that asks for the key", warning=True)
+
+
+def fits(task: Task) -> Iterable[Complaint]:
+    """Key and value heads must divide as well (flash_llama_modeling.py); FP8 is weight only from 8.0 on (fp8.py)."""
+    yield from heads_as_placed(task, "TGI", "divided")
+    if task.layout.tensor > 1:
+        yield from equal_shares(task, "TGI")
+    yield from fp8(task, "TGI", ("quantize",), (8, 0))
 
 
 def _broken(task: Task) -> dict[str, str]:
@@ -119,6 +129,7 @@ ENGINE = Engine(
     stop_grace=95.0,
     spelling=Spelling(negation=None, equals=True),
     check=check,
+    fits=fits,
     probe=probe,
     variables=variables,
     environment=environment,

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from math import prod
 
-from mgpu.values.engine import Complaint, Engine, Spelling, degree, said, threads, written
+from mgpu.catalog.repositories import local, pipeline
+from mgpu.values.engine import Complaint, Engine, Hub, Spelling, degree, said, threads, written
 from mgpu.values.plan import Task
 from mgpu.values.spec import Job
 
@@ -61,6 +62,13 @@ def variables(task: Task) -> Mapping[str, int]:
     return {"ranks": layout.data * layout.pipeline * prod(degrees(task.job).values())}
 
 
+def hub(task: Task) -> Hub | None:
+    """The components of a pipeline, where the model is called by its repository. The runner's own short names are not
+    resolved here: it fetches those at its start."""
+    model = task.job.model or ""
+    return None if local(model) or "/" not in model else Hub(model, pipeline)
+
+
 def environment(task: Task) -> Mapping[str, str]:
     """Each has its share of the cores."""
     return threads(task, variables(task)["ranks"])
@@ -95,4 +103,5 @@ ENGINE = Engine(
     check=check,
     variables=variables,
     environment=environment,
+    hub=hub,
 )

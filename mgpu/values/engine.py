@@ -93,10 +93,10 @@ def ranks(layout: Layout) -> int:
     return layout.data * layout.tensor * layout.pipeline
 
 
-def threads(task: Task, ranks: int | None = None) -> Mapping[str, str]:
-    """A rank's share of the cores; where they are not known, the 1 that torchrun itself sets, without its warning. The
-    ranks are the data-parallel ones, if not said otherwise."""
-    return {"OMP_NUM_THREADS": str(max(1, (task.cpus or 1) // (ranks or task.layout.data)))}
+def threads(task: Task, count: int | None = None) -> Mapping[str, str]:
+    """A rank's share of the cores; where they are not known, the 1 that torchrun itself sets, without its warning.
+    There are `count` ranks, if not as many as the layout says."""
+    return {"OMP_NUM_THREADS": str(max(1, (task.cpus or 1) // (count or ranks(task.layout))))}
 
 
 def asked_ranks(job: Job) -> int | None:
@@ -179,20 +179,19 @@ def given_probe(task: Task) -> Probe | None:
 
 @dataclass(frozen=True)
 class Engine:
-    """An engine. `takes` are the spec keys that only some engines have, `requires` those it cannot do without;
-    `lists` names, for a spec key that holds flags (args, script_args, config), the catalogue's list of them, with a
-    version of its own behind ``@`` where it is not the engine's; `owned` maps a flag to the spec key that sets it;
-    `entrypoint` are the leading words that the image's own entrypoint supplies; `shm` in bytes; `cache` is the model
-    cache inside the container, and `cache_home` what of the host's home it is; `workspace` is the spec's folder in it;
-    `package` is the Python package whose version is the engine's; `rendezvous`: its ranks meet at a port, which mgpu
-    chooses; `config` is the name of its config file, by which `${config}` is filled in; `finite`: it ends by itself
-    when its work is done, and listens nowhere; `degrees` are the ways of being parallel that are flags of its own, each
-    with its number of GPUs.
+    """An engine. `takes` are the spec keys that only some engines have, `requires` those it cannot do without; `lists`
+    names, for a spec key that holds flags (args, script_args, config), the catalogue's list of them, with a version of
+    its own behind ``@`` where it is not the engine's; `owned` maps a flag to the spec key that sets it; `entrypoint`
+    are the leading words that the image's own entrypoint supplies; `shm` in bytes; `cache` is the model cache inside
+    the container, `cache_home` what of the host's home it is, `workspace` the spec's folder; `package` is the Python
+    package whose version is the engine's; `rendezvous`: its ranks meet at a port, which mgpu chooses; `config` is the
+    name of its config file, by which `${config}` is filled in; `finite`: it ends by itself when its work is done, and
+    listens nowhere; `degrees` are the ways of being parallel that are flags of its own, each with its number of GPUs.
 
     `check` looks at a job, `fits` at a task with its GPUs; `files` gives what is to be written before the start, by
-    file name: plain data, dumped as the name's ending says, or text. Templates see the paths as ``files``, by the name
-    without its ending. `arguments` are the job's `args` as this version takes them as flags, `environment` what it is
-    given as variables.
+    file name: plain data, dumped as the name's ending says, or text. Templates see the paths as ``files``, by
+    the name without its ending. `arguments` are the job's `args` as this version takes them as flags, `environment`
+    what it is given as variables.
     """
 
     name: str
@@ -232,4 +231,4 @@ class Engine:
     def scripted(self) -> bool:
         """Whether it writes for the user, by his script or by itself: what it writes, in a container too, is to be
         the user's."""
-        return bool(self.requires & {"script", "config", "trainer"}) or self.finite
+        return self.finite or bool(self.requires & {"script", "config", "trainer"})

@@ -53,6 +53,7 @@ def parser() -> argparse.ArgumentParser:
     add("--device-map", choices=("balanced",), help="whole components on all GPUs, one process")
     add("--ulysses-degree", type=int, default=1, help="GPUs that share a picture's sequence; divides the heads")
     add("--ring-degree", type=int, default=1, help="GPUs that share a picture's sequence in a ring")
+    add("--attention", help="diffusers' name of the attention to use; for a ring _native_cudnn if left out")
     add("--cpu-offload", action="store_true", help="components wait in host memory; slower, one GPU a process")
     add("--prompt", action="append", default=[], help="what to draw; once for each picture")
     add("--prompt-file", type=Path, help="a file with a prompt a line")
@@ -114,6 +115,21 @@ def loaded(given: argparse.Namespace, place: Place) -> Any:
     return pipe
 
 
+def transformers(pipe: Any) -> list[Any]:
+    """What denoises: one transformer, or two that take turns. Ends the program for a pipeline with a UNet."""
+    found = [model for name in ("transformer", "transformer_2") if (model := getattr(pipe, name, None))]
+    if not found:
+        raise SystemExit(f"{type(pipe).__name__} has no transformer: no sequence to share, no attention to choose")
+    return found
+
+
+def attend(pipe: Any, given: argparse.Namespace) -> None:
+    """Choose the attention. What diffusers takes by itself does not tell a ring how to add up its parts."""
+    name = given.attention or ("_native_cudnn" if given.ring_degree > 1 else None)
+    for model in transformers(pipe) if name else ():
+        model.set_attention_backend(name)
+
+
 def share_sequence(pipe: Any, given: argparse.Namespace, place: Place) -> None:
     """Have the processes of a group compute one picture: each a part of the sequence, in every layer."""
     import torch
@@ -124,10 +140,7 @@ def share_sequence(pipe: Any, given: argparse.Namespace, place: Place) -> None:
     kind = "cuda" if torch.cuda.is_available() else "cpu"
     shape = (place.world // (ring * ulysses), ring, ulysses)
     mesh = init_device_mesh(kind, shape, mesh_dim_names=("group", "ring", "ulysses"))["ring", "ulysses"]
-    models = [model for name in ("transformer", "transformer_2") if (model := getattr(pipe, name, None))]
-    if not models:
-        raise SystemExit(f"{type(pipe).__name__} has no transformer whose sequence could be shared")
-    for model in models:
+    for model in transformers(pipe):
         model.enable_parallelism(config=ContextParallelConfig(ring_degree=ring, ulysses_degree=ulysses, mesh=mesh))
 
 
@@ -159,6 +172,7 @@ def main() -> None:
             torch.cuda.set_device(place.local)
         torch.distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
     pipe = loaded(given, place)
+    attend(pipe, given)
     if parts > 1:
         share_sequence(pipe, given, place)
     given.output.mkdir(parents=True, exist_ok=True)
