@@ -163,7 +163,8 @@ def variables(task: Task) -> Mapping[str, Any]:
 
 
 def environment(task: Task) -> Mapping[str, str]:
-    """Without GPUs the accelerator is named: the launcher drops the empty CUDA_VISIBLE_DEVICES and looks for itself."""
+    """Without GPUs the accelerator is named: the launcher drops the empty CUDA_VISIBLE_DEVICES, and gives its ranks one
+    with the numbers 0 to n-1, so what asks CUDA instead of DeepSpeed would see the GPUs of the host."""
     cores = threads(task, ranks(task.layout))
     return cores if task.gpu_count else {**cores, "DS_ACCELERATOR": "cpu"}
 

@@ -38,8 +38,8 @@ def test_the_digits_are_learnt_as_well_by(launcher: str, tmp_path: Path, by_torc
 
 
 RANKS = """\
-from accelerate import PartialState
-state = PartialState()
+from accelerate import Accelerator
+state = Accelerator().state
 print(f"rank {state.process_index} of {state.num_processes}", flush=True)
 """
 
