@@ -17,13 +17,12 @@ GPUS = "MGPU_GPUS"
 class Process:
     """A live process as /proc tells it. `start` is the clock tick of its birth: with the pid, who it is."""
 
-    __slots__ = ("parent", "pid", "session", "start", "state")
+    __slots__ = ("parent", "pid", "start", "state")
 
-    def __init__(self, pid: int, state: str, parent: int, session: int, start: int) -> None:
+    def __init__(self, pid: int, state: str, parent: int, start: int) -> None:
         self.pid = pid
         self.state = state
         self.parent = parent
-        self.session = session
         self.start = start
 
 
@@ -36,7 +35,7 @@ def read(pid: int) -> Process | None:
         return None
     words = text[text.rindex(b")") + 2 :].split()
     state = words[0].decode()
-    return None if state in "ZX" else Process(pid, state, int(words[1]), int(words[3]), int(words[19]))
+    return None if state in "ZX" else Process(pid, state, int(words[1]), int(words[19]))
 
 
 def table() -> dict[int, Process]:

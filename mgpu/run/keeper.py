@@ -240,10 +240,10 @@ class Keeper:
         self.send(task, signal.SIGKILL)
 
     def send(self, task: Task, number: int) -> None:
-        """Signal the task's first process, which ends the others as it does in a container; to kill, or when it is gone
-        already, all that is left of it.
+        """Signal the task's first process, as a container's is; to kill, or when that is gone already, all else of it.
 
-        The process that stands for a container is never killed: it kills the container, and ends with that.
+        An engine that ends its ranks itself takes the end of one that was signalled as well for a crash. The process
+        that stands for a container is never killed: it kills the container, and ends with that.
         """
         if task.boxed and number == signal.SIGKILL:
             number = signal.SIGQUIT

@@ -18,9 +18,12 @@ SUFFIXED = re.compile(r"-?\d+(\.\d+)?[kKmMgGtT]?i?")
 WHOLE = re.compile(r"[-+]?\d+")
 
 
-def value_complaints(flag: Flag, value: Any, path: Path, *, nothing: bool = False) -> Iterator[Complaint]:
-    """What the flag's parser has against `value`; `nothing`: it may be null, as in a config file."""
-    if value is None and nothing:
+def value_complaints(flag: Flag, value: Any, path: Path, *, config: bool = False) -> Iterator[Complaint]:
+    """What the flag's parser has against `value`; in a `config` file it may be null, and 5e8 is a whole
+    number."""
+    if config and isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if value is None and config:
         return
     if isinstance(value, str) and "${" in value:  # filled in later
         return
@@ -147,8 +150,6 @@ def _outside(flag: Flag, value: Any) -> str | None:
     high = flag.high is not None and number > flag.high
     if not (low or above or high):
         return None
-    first = f"of at least {flag.low:g}" if flag.low is not None else f"above {flag.above:g}"
-    last = f"at most {flag.high:g}"
-    if flag.high is None:
-        return f"a number {first}"
-    return f"a number {first} and {last}" if flag.low is not None or flag.above is not None else f"a number of {last}"
+    bounds = {"of at least": flag.low, "above": flag.above, "of at most": flag.high}
+    words = [f"{word} {bound:g}" for word, bound in bounds.items() if bound is not None]
+    return "a number " + " and ".join(words)

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import PurePath
 from typing import Any
 
+from mgpu.catalog.same import called
 from mgpu.spec.flag_values import value_complaints
 from mgpu.spec.nearest import nearest
 from mgpu.spec.versions import listed
@@ -65,7 +66,7 @@ class _Place:
     def __init__(self, job: Job, engine: Engine, place: str, known: FlagList) -> None:
         self.engine, self.place, self.known = engine, place, known
         self.version = known.version if known.name == engine.name else f"({known.name} {known.version})"
-        self.owned = {plain(name) for name in engine.owned} if place not in THEIRS else set()
+        self.owners = {plain(name): owner for name, owner in engine.owned.items()} if place not in THEIRS else {}
         scripts = {script for flag in known.flags.values() for script in flag.scripts}
         stem = job.trainer or PurePath(job.script or "").stem
         self.script = stem if scripts else None
@@ -82,7 +83,7 @@ class _Place:
         for name, value in given.items():
             here, dotted = (*path, name), above + name
             flag = self.known.find(dotted)
-            if plain(flag.name if flag else dotted) in self.owned:
+            if plain(flag.name if flag else dotted) in self.owners:
                 continue
             whole = flag.name if flag else dotted
             if isinstance(value, Mapping) and self._nests(whole):
@@ -94,7 +95,7 @@ class _Place:
             else:
                 seen[flag.name] = name
                 yield from self._deprecated(flag, name, here)
-                yield from value_complaints(flag, value, here, nothing=self.place == "config")
+                yield from value_complaints(flag, value, here, config=self.place == "config")
         yield from self._excluded(seen, given, path)
 
     def _nests(self, dotted: str) -> bool:
@@ -109,11 +110,18 @@ class _Place:
         what = "key" if self.place == "config" else "flag"
         names = [other for other in self._names() if other.startswith(above)]
         close = nearest(name, names)
-        hint = f"did you mean {close.removeprefix(above)!r}?" if close and not flag else None
+        hint = self._same(name) or (f"did you mean {close.removeprefix(above)!r}?" if close and not flag else None)
         hint = hint or self._elsewhere(name) or (f"it is one of {', '.join(flag.scripts)}" if flag else None)
         hint = hint or f"its flags are listed by: mgpu engines {self.engine.name}"
         passes = self.known.open and not above and not close
         return Complaint(f"{whose} has no {what} {name}", path, hint, key=True, warning=passes)
+
+    def _same(self, name: str) -> str | None:
+        """What this engine calls that which another one calls `name`."""
+        own = called(name, self.known.name)
+        flag = self.known.find(own) if own else None
+        owner = self.owners.get(plain(flag.name)) if flag else None
+        return f"{self.engine.name} calls it {own}" + (f": use {owner}" if owner else "") if flag else None
 
     def _names(self) -> Iterator[str]:
         for flag in self.known.flags.values():

@@ -19,8 +19,8 @@ from tests.end_to_end.host import Host, eventually, lives
 SERVING = Path(os.environ.get("MGPU_SERVING") or Path(__file__).parents[2] / ".build" / "serving").absolute()
 """The environment that tests/real/install makes."""
 PYTHON = SERVING / "bin" / "python"
-START = 240.0
-"""Seconds within which an engine is ready or gone, on two busy cores; the slowest took a quarter of that."""
+START = 400.0
+"""Seconds within which an engine is ready or gone: four times what the slowest took, on two cores that others used."""
 OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"}
 SMALL = {"VLLM_CPU_KVCACHE_SPACE": "1", "OMP_NUM_THREADS": "1"}
 BIND = {"vllm": "VLLM_CPU_OMP_THREADS_BIND", "sglang": "SGLANG_CPU_OMP_THREADS_BIND"}

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from mgpu import Compiled, compile
 from mgpu.catalog.machines import shorthand
-from mgpu.engines import engine_named
-from mgpu.errors import SpecError
+from mgpu.engines import ENGINES, engine_named
+from mgpu.errors import Problem, SpecError
+from mgpu.spec.check import check
+from mgpu.spec.document import read
+from mgpu.spec.flags import flag_complaints
 from mgpu.spec.versions import tagged
+from mgpu.values.document import Document
 from mgpu.values.machine import Machine
+from mgpu.values.spec import Job
 
 MACHINE = shorthand("2xrtx-4090")
 NEW = {"watchdog-config": {"a": 1}}
@@ -118,3 +124,83 @@ def test_two_spellings_of_one_flag_are_told_in_a_pipeline_too() -> None:
         (("jobs", "a", "args", "tp"), "use parallel: {tensor: ...} instead"),
         (("jobs", "a", "args", "max-num-seq"), "did you mean 'max-num-seqs'?"),
     ]
+
+
+PLANTED = Path(__file__).parent
+PLACES = {name: (engine, place) for engine in ENGINES for place, name in engine.lists.items() if "@" not in name}
+WORDS = {
+    "unknown": ("has no flag", "has no key"),
+    "type": ("wants", "takes"),
+    "choice": ("cannot be",),
+    "removed": ("any more", "has no"),
+    "deprecated": ("is deprecated",),
+    "owned": ("is set by mgpu",),
+    "excluded": ("exclude each other",),
+    "range": ("wants a number",),
+    "script": ("has no flag",),
+}
+NEEDED: dict[str, Any] = {"model": "a/b", "script": "train.py", "trainer": "sft", "config": {}}
+BESIDE = {
+    "deepspeed-config": {"train_micro_batch_size_per_gpu": 1},
+    "axolotl": {"base_model": "m", "datasets": [{"path": "d"}]},
+    "llamafactory": {"model_name_or_path": "m", "output_dir": "o", "do_train": True},
+}
+"""What a config file must hold beside what a row says."""
+
+
+def planted(name: str) -> list[list[str]]:
+    """The rows of a file of planted args."""
+    rows = (PLANTED / f"planted_{name}.txt").read_text().splitlines()
+    return [[part.strip() for part in row.split(" | ")] for row in rows if row and not row.startswith("#")]
+
+
+def spec_of(listed: str, args: str) -> tuple[Document, str]:
+    """A spec that holds these args where its engine has flags of the list ``name@version:script``; and the place."""
+    name, _, version = listed.partition("@")
+    version, _, script = version.partition(":")
+    engine, place = PLACES[name]
+    own = {key: NEEDED[key] for key in sorted(engine.requires & NEEDED.keys())}
+    own |= {"script": f"{script}.py"} if "script" in own and script else {}
+    own |= {"trainer": script} if "trainer" in own and script else {}
+    lines = [f"kind: {engine.kinds[0]}", f"engine: {name if engine.name == name else engine.name}", "gpus: 1"]
+    lines += [f"version: '{version}'"] if version != engine.version else []
+    lines += [f"{key}: {json.dumps(value)}" for key, value in own.items() if key != place and value != {}]
+    beside = "".join(f", {key}: {json.dumps(value)}" for key, value in BESIDE.get(name, {}).items() if key not in args)
+    return read("spec.yaml", "\n".join([*lines, f"{place}: {args[:-1]}{beside}}}"]) + "\n"), place
+
+
+def told(document: Document) -> list[Problem]:
+    """Everything that is said of a spec, whether it may run or not."""
+    try:
+        return list(check(document).warnings)
+    except SpecError as error:
+        return list(error.problems)
+
+
+@pytest.mark.parametrize("row", planted("wrong"), ids=" ".join)
+def test_a_planted_mistake_is_told_at_its_place(row: list[str]) -> None:
+    listed, args, expected = row
+    kind, _, word = expected.partition(" ")
+    document, place = spec_of(listed, args)
+    here = [problem for problem in told(document) if problem.path[:1] == (place,)]
+    owned = any("is set by mgpu" in problem.message for problem in here)
+    fitting = [
+        problem
+        for problem in here
+        if any(words in problem.message for words in WORDS[kind])
+        and (word in ("", "-") or word in f"{problem.message} {problem.hint}")
+    ]
+    assert fitting or owned, [(problem.path, problem.message, problem.hint) for problem in told(document)]
+
+
+@pytest.mark.parametrize("row", planted("right"), ids=" ".join)
+def test_what_a_real_parser_takes_passes(row: list[str]) -> None:
+    """Of what the engine itself objects to, or mgpu sets, a parser knows nothing."""
+    document, place = spec_of(*row)
+    version = row[0].partition("@")[2]
+    engine = engine_named(document.data["engine"])
+    job = Job(engine.kinds[0], "x", engine.name, **{
+        key: document.data[key] for key in ("script", "trainer", place) if key in document.data
+    })  # fmt: skip
+    found = [complaint.message for complaint in flag_complaints(job, engine, version.partition(":")[0])]
+    assert [message for message in found if "is set by mgpu" not in message] == []
