@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from mgpu.catalog.flags import flags
 from mgpu.values.command import Probe, Trial
 from mgpu.values.engine import Complaint, Engine, said, url
 from mgpu.values.plan import Task
@@ -30,8 +31,9 @@ def check(job: Job) -> Iterable[Complaint]:
     wide, spread = (job.parallel.pipeline or 1) > 1, said(job, SPREAD)
     if wide and spread is False:
         yield Complaint(f"{SPREAD}: false packs the model, and pipeline spreads it", ("args", SPREAD), "keep one")
+    unlisted = bool(job.image) if job.version is None else flags("ollama", job.version) is None
     for name in job.args:
-        if not NAME.fullmatch(name):
+        if unlisted and not NAME.fullmatch(name):
             yield Complaint(f"{name} is no variable of Ollama's, and it has no flags", ("args", name), HINT, key=True)
     for name in OWN:
         if name in job.env:

@@ -28,6 +28,13 @@ def check(job: Job) -> Iterable[Complaint]:
     yield from heads_as_said(job, "TGI", "divided")
     if said(job, "quantize") == "exl2" and (job.parallel.tensor or job.gpus.count or 1) > 1:
         yield Complaint("TGI cannot share a model in exl2 among GPUs", ("args", "quantize"), "gpus: 1")
+    if (size := said(job, "max-batch-size")) is not None:
+        message = (
+            f"TGI ignores max-batch-size: {size} while it cuts prompts into chunks, as it does unless told otherwise"
+        )
+        yield Complaint(
+            message, ("args", "max-batch-size"), "max-batch-total-tokens limits the memory of a batch", warning=True
+        )
     for at, (name, _) in enumerate(job.secrets):
         if name == KEY:
             message = (

@@ -186,11 +186,11 @@ class Engine:
     """An engine. `takes` are the spec keys that only some engines have, `requires` those it cannot do without; `lists`
     names, for a spec key that holds flags (args, script_args, config), the catalogue's list of them, with a version of
     its own behind ``@`` where it is not the engine's; `owned` maps a flag to the spec key that sets it; `entrypoint`
-    are the leading words that the image's own entrypoint supplies; `shm` in bytes; `cache` is the model cache inside
-    the container, `cache_home` what of the host's home it is, `workspace` the spec's folder; `package` is the Python
-    package whose version is the engine's; `rendezvous`: its ranks meet at a port, which mgpu chooses; `config` is the
-    name of its config file, by which `${config}` is filled in; `key` is the variable that holds the key which a server
-    asks for where it has one; `finite`: it ends by itself when its work is done, and
+    are the leading words that the image's own entrypoint supplies; `shm` in bytes; `ulimits` those of its container;
+    `cache` is the model cache inside the container, `cache_home` what of the host's home it is, `workspace` the spec's
+    folder; `package` is the Python package whose version is the engine's; `rendezvous`: its ranks meet at a port, which
+    mgpu chooses; `config` is the name of its config file, by which `${config}` is filled in; `key` is the variable that
+    holds the key which a server asks for where it has one; `finite`: it ends by itself when its work is done, and
     listens nowhere; `degrees` are the ways of being parallel that are flags of its own, each with its number of GPUs.
 
     `check` looks at a job, `fits` at a task with its GPUs; `files` gives what is to be written before the start, by
@@ -217,6 +217,7 @@ class Engine:
     rendezvous: bool = False
     finite: bool = False
     shm: int | None = None
+    ulimits: tuple[tuple[str, int], ...] = ()
     cache: str | None = None
     cache_home: str = ".cache/huggingface"
     stop_signal: str = "SIGTERM"

@@ -143,6 +143,10 @@ def test_there_is_no_batch_size_to_lower(engine: str) -> None:
     assert "has no flag max-batch-size" in refusal(engine, model="a/b", args="{max-batch-size: 1}")
 
 
+def test_where_it_is_ignored_it_is_told() -> None:
+    assert "TGI ignores max-batch-size" in warnings("tgi", args="{max-batch-size: 1}")
+
+
 def test_where_there_is_one_it_is_spelled_as_the_engine_does() -> None:
     assert "--max_batch_size" in command("tensorrt-llm", args="{max-batch-size: 1}").argv
     assert "--max-batch-size" in command("lmdeploy", args="{max_batch_size: 1}").argv
