@@ -5,6 +5,7 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet --quiet install
 GPUS   := $(shell nvidia-smi -L 2>/dev/null | grep -c '^GPU ')
 TORCH  := $(if $(filter 0,$(GPUS)),torch==2.13.0,torch)
+DEEPSPEED := $(shell sed -n 's/.*"\(deepspeed==[^"]*\)".*/\1/p' pyproject.toml)
 ON_GPU := $(if $(filter-out 0 1,$(GPUS)),--set gpus=2)
 
 export PATH := $(CURDIR)/$(BIN):$(PATH)
@@ -21,7 +22,7 @@ test: lint engine
 
 # Real vLLM and SGLang on the CPU: some minutes and 4 GB the first time, so no part of `make test`.
 test-engines: $(VENV)/.test serving
-	MGPU_REQUIRE=serving python -m pytest tests/real
+	MGPU_SERVING=$(or $(MGPU_SERVING),.build/serving) MGPU_REQUIRE=serving,vllm,sglang python -m pytest tests/real tests/parsers
 
 lint: $(VENV)/.test
 	ruff check
@@ -51,12 +52,14 @@ $(BIN)/python:
 	  { echo "this Python cannot make an environment: apt-get install python3-venv" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 
-# torch first: what is installed after it takes the build that is there.
+# torch first: what is installed after it takes the build that is there, and DeepSpeed's setup imports it.
 $(VENV)/.demo: pyproject.toml | $(BIN)/python
 	$(PIP) '$(TORCH)'
 	$(PIP) --editable '.[demo]'
 	touch $@
 
 $(VENV)/.test: pyproject.toml $(VENV)/.demo
-	$(PIP) --editable '.[demo,test]'
+	$(PIP) setuptools wheel
+	$(PIP) --no-build-isolation '$(DEEPSPEED)'
+	$(PIP) --editable '.[demo,test,trainers]'
 	touch $@

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.util
-import os
 import socket
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from mgpu.cli import main
-from tests.require import require
+from tests.end_to_end.examples import ROOT, needs, run
 
-ROOT = Path(__file__).parents[1]
 SPECS = sorted(path.relative_to(ROOT) for folder in ("examples", "specs") for path in ROOT.glob(f"{folder}/**/*.yaml"))
 EACH = pytest.mark.parametrize("spec", SPECS, ids=str)
 SENTENCE = "I know only this sentence, but every word of it came from a real llama.cpp server."
@@ -51,20 +46,6 @@ def test_digits_renders_on_two_gpus_when_told_to(capsys: pytest.CaptureFixture[s
     text = capsys.readouterr().out
     assert "CUDA_VISIBLE_DEVICES=0,1\n" in text
     assert "--nproc-per-node 2 " in text
-
-
-def run(spec: str, folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
-    """`mgpu run` of an example with this interpreter's environment first, state and leases in `folder`."""
-    own = {"HOME": str(folder), "XDG_STATE_HOME": str(folder / "state"), "MGPU_LOCK_DIR": str(folder / "lock")}
-    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-    argv = [sys.executable, "-m", "mgpu", "run", str(ROOT / "examples" / spec), *options]
-    env = os.environ | own | {"PATH": path}
-    return subprocess.run(argv, env=env, capture_output=True, text=True, check=False, timeout=300, cwd=ROOT)
-
-
-def needs(*packages: str) -> None:
-    missing = [name for name in packages if importlib.util.find_spec(name) is None]
-    require("demo", not missing, f"not installed: {', '.join(missing)}")
 
 
 def test_hello(tmp_path: Path) -> None:
