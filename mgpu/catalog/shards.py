@@ -12,7 +12,7 @@ from mgpu.catalog.models import by_name, words
 from mgpu.values.engine import Complaint, said
 from mgpu.values.machine import Gpu
 from mgpu.values.mark import Path
-from mgpu.values.plan import Task
+from mgpu.values.plan import Layout, Task
 from mgpu.values.spec import Job
 
 GIB = 2**30
@@ -26,31 +26,33 @@ KeyHeads = Literal["copied", "divided", "any"]
 not known."""
 
 
-def heads(job: Job, tensor: int, who: str, keys: KeyHeads = "copied", *, stages: bool = False) -> Iterator[Complaint]:
-    """Heads that do not divide by the tensor parallel size; `stages`: the engine can take whole layers instead."""
+def _heads(job: Job, layout: Layout, who: str, keys: KeyHeads, stages: bool) -> Iterator[Complaint]:
+    tensor = layout.tensor
     model = by_name(job.model or "")
     if model is None or not model.heads or _shared(model.heads, model.kv_heads or model.heads, tensor, keys):
         return
     at: Path = ("parallel", "tensor") if job.parallel.tensor else ("gpus",)
+    times = 1 if job.parallel.tensor else layout.pipeline * layout.data
     sizes = [size for size in range(1, 17) if _shared(model.heads, model.kv_heads or model.heads, size, keys)]
     named = f"{model.heads} attention heads"
     if model.heads % tensor == 0:
         named = f"{model.kv_heads} key and value heads"
-    hint = f"{at[-1]}: {_or([size for size in sizes if size <= max(tensor, 8)])}"
-    hint += f", or whole layers on each: parallel: {{pipeline: {tensor}}}" if stages else ""
+    hint = f"{at[-1]}: {_or([size * times for size in sizes if size <= max(tensor, 8)])}"
+    hint += f", or whole layers on each: parallel: {{pipeline: {tensor}}}" if stages and layout.pipeline == 1 else ""
     yield Complaint(f"{who} cannot share {model.id}'s {named} among {tensor} GPUs", at, hint)
 
 
 def heads_as_said(job: Job, who: str, keys: KeyHeads = "copied", *, stages: bool = False) -> Iterator[Complaint]:
-    """The same for a tensor parallel size that the spec names."""
+    """Heads that do not divide by the tensor parallel size of the spec; `stages`: the engine can take whole layers
+    instead."""
     if job.parallel.tensor:
-        yield from heads(job, job.parallel.tensor, who, keys, stages=stages)
+        yield from _heads(job, Layout(job.parallel.tensor, job.parallel.pipeline or 1), who, keys, stages)
 
 
 def heads_as_placed(task: Task, who: str, keys: KeyHeads = "copied", *, stages: bool = False) -> Iterator[Complaint]:
-    """The same for one that follows from the number of GPUs."""
+    """The same for a size that follows from the number of GPUs."""
     if not task.job.parallel.tensor:
-        yield from heads(task.job, task.layout.tensor, who, keys, stages=stages)
+        yield from _heads(task.job, task.layout, who, keys, stages)
 
 
 def _shared(all_: int, kv: int, tensor: int, keys: KeyHeads) -> bool:

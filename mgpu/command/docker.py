@@ -26,6 +26,7 @@ def docker_lines(command: Command, box: Container) -> list[list[str]]:
     lines += [["--network", box.network], ["--network-alias", box.alias]] if box.network and box.alias else []
     if box.shm:
         lines += [["--shm-size", f"{box.shm // 2**30}g"]]
+    lines += [["--ulimit", f"{name}={limit}"] for name, limit in box.ulimits]
     lines += [["--publish", f"{_bracketed(host)}:{outer}:{inner}"] for host, outer, inner in box.publish]
     lines += [["--volume", f"{v.source}:{v.target}" + (":ro" if v.read_only else "")] for v in box.volumes]
     lines += [["--workdir", box.workdir]] if box.workdir else []
@@ -72,6 +73,7 @@ def create_arguments(argv: list[str], env: Mapping[str, str], box: Mapping[str, 
             "log_config": {"Type": LOGS, "Config": {}},
             "device_requests": [{"device_ids": list(box["gpus"]), **devices}] if box["gpus"] else None,
             "shm_size": box["shm"],
+            "ulimits": [{"name": name, "soft": limit, "hard": limit} for name, limit in box["ulimits"]] or None,
             "port_bindings": published or None,
             "binds": volumes,
         },

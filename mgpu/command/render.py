@@ -175,6 +175,7 @@ def _container(task: Task, engine: Engine, plan: Plan) -> Container:
         publish=((job.host, task.port, task.port),) if task.port else (),
         volumes=(*cache, folder, *volumes),
         shm=engine.shm,
+        ulimits=engine.ulimits,
         workdir=_under(engine.workspace, job.workdir),
     )
 

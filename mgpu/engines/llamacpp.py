@@ -8,7 +8,7 @@ from typing import Any
 
 from mgpu.catalog.shards import uneven
 from mgpu.values.command import Probe
-from mgpu.values.engine import HUB_CACHE, Complaint, Engine, Hub, Spelling, one_token, said, url
+from mgpu.values.engine import HUB_CACHE, Complaint, Engine, Hub, Spelling, one_token, said, secret, url
 from mgpu.values.plan import Task
 from mgpu.values.spec import Job
 
@@ -64,8 +64,7 @@ def probe(task: Task) -> Probe:
     started for something else, which makes it answer that with a fault (501)."""
     other = any(said(task.job, flag) for flag in ("embedding", "embeddings", "rerank", "reranking"))
     trial = None if other else one_token(task, task.job.model or "")
-    key = next((secret.name for secret in task.job.secrets if secret.name == "LLAMA_API_KEY"), None)
-    return Probe("http", url(task, "/health"), '"ok"', key, 900.0, trial)
+    return Probe("http", url(task, "/health"), '"ok"', secret(task.job, KEY), 900.0, trial)
 
 
 def variables(task: Task) -> Mapping[str, Any]:
@@ -78,6 +77,7 @@ def variables(task: Task) -> Mapping[str, Any]:
     }
 
 
+KEY = "LLAMA_API_KEY"
 CACHE_SINCE = 9000
 """Of the builds before this one not all keep models where the hub's own tools do (ggml-org/llama.cpp#21009)."""
 BESIDE = ("mmproj", "imatrix", "mtp-", "eagle3-", "dflash-", "dspark-")
@@ -164,9 +164,10 @@ ENGINE = Engine(
         "split-mode": "parallel",
         "host": "host",
         "port": "port",
-        "api-key": "secrets: [LLAMA_API_KEY]",
+        "api-key": f"secrets: [{KEY}]",
         "hf-token": "secrets: [HF_TOKEN]",
     },
+    key=KEY,
     cache="/root/.cache/huggingface",
     spelling=Spelling(negation="--no-{}", equals=False),
     check=check,

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from mgpu.catalog.flags import flags
 from mgpu.values.command import Probe, Trial
 from mgpu.values.engine import Complaint, Engine, said, url
 from mgpu.values.plan import Task
@@ -26,21 +27,26 @@ TAKE = 6 * 3600.0
 
 
 def check(job: Job) -> Iterable[Complaint]:
-    """What is said twice, and what is left open on several GPUs."""
+    """What is said twice, and what is no setting."""
     wide, spread = (job.parallel.pipeline or 1) > 1, said(job, SPREAD)
     if wide and spread is False:
         yield Complaint(f"{SPREAD}: false packs the model, and pipeline spreads it", ("args", SPREAD), "keep one")
-    if (job.gpus.count or 2) > 1 and job.parallel.pipeline is None and spread is None:
-        message = "Ollama puts a model that fits on one GPU there, and leaves the others idle"
-        hint = f"parallel: {{pipeline: {job.gpus.count or 2}}} to spread it, args: {{{SPREAD}: false}} if that is meant"
-        yield Complaint(message, ("gpus",), hint, warning=True)
+    unlisted = bool(job.image) if job.version is None else flags("ollama", job.version) is None
     for name in job.args:
-        if not NAME.fullmatch(name):
+        if unlisted and not NAME.fullmatch(name):
             yield Complaint(f"{name} is no variable of Ollama's, and it has no flags", ("args", name), HINT, key=True)
     for name in OWN:
         if name in job.env:
             key = "host and port" if name == "OLLAMA_HOST" else "context_length"
             yield Complaint(f"{name} is set by mgpu", ("env", name), f"use {key} instead", key=True)
+
+
+def fits(task: Task) -> Iterable[Complaint]:
+    """What is left open on several GPUs."""
+    if task.gpu_count > 1 and task.job.parallel.pipeline is None and said(task.job, SPREAD) is None:
+        message = "Ollama puts a model that fits on one GPU there, and leaves the others idle"
+        hint = f"parallel: {{pipeline: {task.gpu_count}}} to spread it, args: {{{SPREAD}: false}} if that is meant"
+        yield Complaint(message, ("gpus",), hint, warning=True)
 
 
 def environment(task: Task) -> Mapping[str, str]:
@@ -101,6 +107,7 @@ ENGINE = Engine(
     cache_home=".ollama",
     stop_grace=30.0,
     check=check,
+    fits=fits,
     probe=probe,
     environment=environment,
     arguments=arguments,

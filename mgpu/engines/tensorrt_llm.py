@@ -106,6 +106,7 @@ ENGINE = Engine(
     },
     config=CONFIG,
     shm=16 * 2**30,
+    ulimits=(("memlock", -1), ("stack", 64 * 2**20)),
     cache="/root/.cache/huggingface",
     stop_grace=30.0,
     spelling=Spelling(negation=None, equals=True),
@@ -117,4 +118,5 @@ ENGINE = Engine(
     variables=variables,
     hub=hub,
 )
-"""Its documentation gives a container the host's memory (--ipc host) and names no size: this is what vLLM has."""
+"""Its documentation gives a container the host's memory (--ipc host) and names no size: this is what vLLM has. The
+limits are those of its quick start."""

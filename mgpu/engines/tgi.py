@@ -12,7 +12,7 @@ from typing import Any
 from mgpu.catalog.repositories import TEXTS, local
 from mgpu.catalog.shards import equal_shares, fp8, heads_as_placed, heads_as_said
 from mgpu.values.command import Probe, Trial
-from mgpu.values.engine import Complaint, Engine, Hub, Spelling, said, url
+from mgpu.values.engine import Complaint, Engine, Hub, Spelling, said, secret, url
 from mgpu.values.plan import Task
 from mgpu.values.spec import Job
 
@@ -28,8 +28,15 @@ def check(job: Job) -> Iterable[Complaint]:
     yield from heads_as_said(job, "TGI", "divided")
     if said(job, "quantize") == "exl2" and (job.parallel.tensor or job.gpus.count or 1) > 1:
         yield Complaint("TGI cannot share a model in exl2 among GPUs", ("args", "quantize"), "gpus: 1")
-    for at, secret in enumerate(job.secrets):
-        if secret.name == KEY:
+    if (size := said(job, "max-batch-size")) is not None:
+        message = (
+            f"TGI ignores max-batch-size: {size} while it cuts prompts into chunks, as it does unless told otherwise"
+        )
+        yield Complaint(
+            message, ("args", "max-batch-size"), "max-batch-total-tokens limits the memory of a batch", warning=True
+        )
+    for at, (name, _) in enumerate(job.secrets):
+        if name == KEY:
             message = (
                 "TGI itself hands its key to its router as a word of a command line, where others here can read it"
             )
@@ -79,9 +86,8 @@ SOCKET = "shard-uds-path"
 
 def probe(task: Task) -> Probe:
     """Ready when /info names the model and it writes a token; /info is answered without the key, /generate is not."""
-    key = next((secret.name for secret in task.job.secrets if secret.name == KEY), None)
     trial = Trial(url(task, "/generate"), {"inputs": "Hello", "parameters": {"max_new_tokens": 1}})
-    return Probe("http", url(task, "/info"), f'"{task.job.model}"', key, 1800.0, trial)
+    return Probe("http", url(task, "/info"), f'"{task.job.model}"', secret(task.job, KEY), 1800.0, trial)
 
 
 def hub(task: Task) -> Hub | None:
@@ -121,8 +127,9 @@ ENGINE = Engine(
         "hostname": "host",
         "port": "port",
         "master-port": "nothing: its shards meet at a port that mgpu finds free",
-        "api-key": "secrets: [API_KEY]",
+        "api-key": f"secrets: [{KEY}]",
     },
+    key=KEY,
     rendezvous=True,
     shm=2**30,
     cache="/data",

@@ -19,6 +19,8 @@ from mgpu.values.engine import Complaint, Engine, Hub, Naming, Spelling, listed_
 from mgpu.values.plan import Task
 from mgpu.values.spec import Job
 
+KEY = "VLLM_API_KEY"
+
 
 def names_gpus(version: str | None) -> Naming:
     """Before 0.24 vLLM crashes on UUIDs in CUDA_VISIBLE_DEVICES (vllm-project/vllm#41848)."""
@@ -61,7 +63,7 @@ def fits(task: Task) -> Iterable[Complaint]:
 def probe(task: Task) -> Probe:
     """Ready when the model itself is listed and writes a token: a broken one is healthy until it is asked. With an API
     key both want it as a bearer token."""
-    return listed_and_asked(task, "served-model-name", "VLLM_API_KEY", within=1800.0)
+    return listed_and_asked(task, "served-model-name", KEY, within=1800.0)
 
 
 FORMATS = {
@@ -109,9 +111,10 @@ ENGINE = Engine(
         "max-model-len": "context_length",
         "host": "host",
         "port": "port",
-        "api-key": "secrets: [VLLM_API_KEY]",
+        "api-key": f"secrets: [{KEY}]",
         "hf-token": "secrets: [HF_TOKEN]",
     },
+    key=KEY,
     shm=16 * 2**30,
     cache="/root/.cache/huggingface",
     stop_grace=30.0,

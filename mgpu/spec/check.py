@@ -50,9 +50,14 @@ def check(document: Document) -> Spec:
 def _open_to_all(job: Job, notes: Notes) -> None:
     """A server that others can reach should ask them for a key."""
     here = job.host in ("127.0.0.1", "localhost", "::1")
-    if job.serves and not here and not any(secret.name.endswith("API_KEY") for secret in job.secrets):
+    engine = engine_named(job.engine)
+    own = "command" in engine.requires  # and whatever variables its command reads
+    keys = [secret.name for secret in job.secrets if secret.name == engine.key or (own and "API_KEY" in secret.name)]
+    if job.serves and not here and not keys:
         message = f"{job.name} is served on {job.host} to anyone who reaches it, and asks for no key"
-        notes.warn(message, (*job.path, "host"), "host: 127.0.0.1, or a key of the engine's under secrets:")
+        other = f"or secrets: [{engine.key}]" if engine.key else "behind a proxy that asks for one"
+        other = "or a key of its own under secrets:" if own else other
+        notes.warn(message, (*job.path, "host"), f"host: 127.0.0.1, {other}")
 
 
 def _name(document: Document) -> str:

@@ -53,9 +53,9 @@ class File(NamedTuple):
 @dataclass(frozen=True)
 class Container:
     """The box a command runs in. `gpus` are device ids of the host, or with `cdi` names of NVIDIA's CDI devices; `shm`
-    in bytes; `publish` is (address on the host, port on the host, port in the container); `user` are the ids that it
-    runs as, None for the image's own; in `network` the containers of one spec reach each other, this one as `alias`;
-    `labels` are what tells mgpu that a container holds GPUs."""
+    in bytes; `ulimits` are limits of its processes, -1 for none; `publish` is (address on the host, port on the host,
+    port in the container); `user` are the ids that it runs as, None for the image's own; in `network` the containers
+    of one spec reach each other, this one as `alias`; `labels` are what tells mgpu that a container holds GPUs."""
 
     image: str
     name: str
@@ -68,6 +68,7 @@ class Container:
     publish: tuple[tuple[str, int, int], ...] = ()
     volumes: tuple[Volume, ...] = ()
     shm: int | None = None
+    ulimits: tuple[tuple[str, int], ...] = ()
     workdir: str | None = None
 
 

@@ -144,6 +144,11 @@ def degree(job: Job, flag: str) -> int:
     return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 1
 
 
+def secret(job: Job, name: str | None) -> str | None:
+    """The name, if the job has a secret that is called so."""
+    return name if any(secret.name == name for secret in job.secrets) else None
+
+
 def one_token(task: Task, model: str) -> Trial:
     """The smallest completion: an API of OpenAI's shape answers it with a model that writes text."""
     return Trial(url(task, "/v1/completions"), {"model": model, "prompt": "Hello", "max_tokens": 1})
@@ -154,8 +159,7 @@ def listed_and_asked(task: Task, name_flag: str, key: str | None = None, within:
     healthy until it is asked. `key` is the variable that holds the server's key: both are then asked with it."""
     served = said(task.job, name_flag) or task.job.model
     name = served[0] if isinstance(served, (list, tuple)) else str(served)
-    bearer = next((secret.name for secret in task.job.secrets if secret.name == key), None)
-    return Probe("http", url(task, "/v1/models"), f'"{name}"', bearer, within, one_token(task, name))
+    return Probe("http", url(task, "/v1/models"), f'"{name}"', secret(task.job, key), within, one_token(task, name))
 
 
 def key_in_sight(job: Job, flags: Iterable[str], who: str, instead: str) -> Iterable[Complaint]:
@@ -182,10 +186,11 @@ class Engine:
     """An engine. `takes` are the spec keys that only some engines have, `requires` those it cannot do without; `lists`
     names, for a spec key that holds flags (args, script_args, config), the catalogue's list of them, with a version of
     its own behind ``@`` where it is not the engine's; `owned` maps a flag to the spec key that sets it; `entrypoint`
-    are the leading words that the image's own entrypoint supplies; `shm` in bytes; `cache` is the model cache inside
-    the container, `cache_home` what of the host's home it is, `workspace` the spec's folder; `package` is the Python
-    package whose version is the engine's; `rendezvous`: its ranks meet at a port, which mgpu chooses; `config` is the
-    name of its config file, by which `${config}` is filled in; `finite`: it ends by itself when its work is done, and
+    are the leading words that the image's own entrypoint supplies; `shm` in bytes; `ulimits` those of its container;
+    `cache` is the model cache inside the container, `cache_home` what of the host's home it is, `workspace` the spec's
+    folder; `package` is the Python package whose version is the engine's; `rendezvous`: its ranks meet at a port, which
+    mgpu chooses; `config` is the name of its config file, by which `${config}` is filled in; `key` is the variable that
+    holds the key which a server asks for where it has one; `finite`: it ends by itself when its work is done, and
     listens nowhere; `degrees` are the ways of being parallel that are flags of its own, each with its number of GPUs.
 
     `check` looks at a job, `fits` at a task with its GPUs; `files` gives what is to be written before the start, by
@@ -207,10 +212,12 @@ class Engine:
     lists: Mapping[str, str] = field(default_factory=dict)
     owned: Mapping[str, str] = field(default_factory=dict)
     config: str | None = None
+    key: str | None = None
     workspace: str = "/workspace"
     rendezvous: bool = False
     finite: bool = False
     shm: int | None = None
+    ulimits: tuple[tuple[str, int], ...] = ()
     cache: str | None = None
     cache_home: str = ".cache/huggingface"
     stop_signal: str = "SIGTERM"

@@ -136,6 +136,14 @@ def test_every_setting_at_once(machine: Machine, recorder: Recorder, tmp_path: P
     assert line["WorkingDir"] == "/workspace/inner"
 
 
+def test_the_limits_of_an_engine(recorder: Recorder, tmp_path: Path) -> None:
+    spec = "kind: inference\nname: x\nengine: tensorrt-llm\nmodel: a/b\n"
+    (line,) = typed(compile(spec, shorthand("1xh100")), recorder, tmp_path)
+    (call,) = called(compile(spec, known(shorthand("1xh100"), tmp_path)), recorder)
+    assert line == call
+    assert line["HostConfig"]["Ulimits"][0] == {"Name": "memlock", "Hard": -1, "Soft": -1}
+
+
 def test_a_difference_would_be_seen(recorder: Recorder, tmp_path: Path) -> None:
     done = compile(FULL, known(shorthand("8xh100"), tmp_path))
     changes: list[tuple[str, Any]] = [

@@ -143,6 +143,10 @@ def test_there_is_no_batch_size_to_lower(engine: str) -> None:
     assert "has no flag max-batch-size" in refusal(engine, model="a/b", args="{max-batch-size: 1}")
 
 
+def test_where_it_is_ignored_it_is_told() -> None:
+    assert "TGI ignores max-batch-size" in warnings("tgi", args="{max-batch-size: 1}")
+
+
 def test_where_there_is_one_it_is_spelled_as_the_engine_does() -> None:
     assert "--max_batch_size" in command("tensorrt-llm", args="{max-batch-size: 1}").argv
     assert "--max-batch-size" in command("lmdeploy", args="{max_batch_size: 1}").argv
@@ -220,6 +224,7 @@ def test_equal_shares_leave_memory_idle_on_uneven_gpus(engine: str) -> None:
     ("sglang", "Qwen/Qwen2.5-7B-Instruct", "gpus: 8",
      "5: SGLang cannot share qwen2.5-7b's 28 attention heads among 8 GPUs = "
      "gpus: 1, 2 or 4, or whole layers on each: parallel: {pipeline: 8}"),
+    ("vllm", CHAT, "gpus: 6\nparallel: {data: 2}", "gpus: 2, 4, 8 or 16, or whole layers"),
     ("tgi", "Qwen/Qwen2.5-7B-Instruct", "gpus: 7", "TGI cannot share qwen2.5-7b's 4 key and value heads among 7 GPUs = "
      "gpus: 1, 2 or 4"),
     ("lmdeploy", "Qwen/Qwen2.5-32B-Instruct-AWQ", "gpus: 3", "LMDeploy cannot share qwen2.5-32b's 40 attention heads"),
@@ -290,6 +295,15 @@ def test_replicas_of_the_attention_take_no_gpus() -> None:
     assert "exclude each other" in refusal(
         "sglang", model="a/b", gpus=8, parallel="{data: 2}", args="{attn-dp-size: 2}"
     )
+
+
+def test_a_key_counts_where_the_engine_reads_it() -> None:
+    """Guides: SGLANG_API_KEY, which clients read and the server does not."""
+    open_ = {"model": "a/b", "host": "0.0.0.0"}
+    assert "or secrets: [VLLM_API_KEY]" in warnings("vllm", **open_)
+    assert "asks for no key" not in warnings("vllm", **open_, secrets="[VLLM_API_KEY]")
+    unread = warnings("sglang", **open_, secrets="[SGLANG_API_KEY]")
+    assert "asks for no key = host: 127.0.0.1, behind a proxy" in unread
 
 
 @pytest.mark.parametrize(("engine", "flag"), [("sglang", "api-key"), ("lmdeploy", "api-keys")])

@@ -20,6 +20,8 @@ docker run \
     --gpus '"device=0,1"' \
     --label mgpu.gpus=0,1 \
     --shm-size 16g \
+    --ulimit memlock=-1 \
+    --ulimit stack=67108864 \
     --publish 127.0.0.1:8000:8000 \
     --volume "$HOME"/.cache/huggingface:/root/.cache/huggingface \
     --volume "$PWD":/workspace \
