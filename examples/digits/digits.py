@@ -50,33 +50,45 @@ def network() -> nn.Module:
     )
 
 
+def place() -> tuple[int, int]:
+    """This process's rank, and how many there are: one that nothing was said to is alone."""
+    return (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
+
+
+def summed(part: torch.Tensor) -> torch.Tensor:
+    """The sum of what each rank has."""
+    if dist.is_initialized():
+        dist.all_reduce(part)
+    return part
+
+
 def train_epoch(learner: Learner, batches: DataLoader) -> float:
     """One pass over this rank's shard; the mean loss over all ranks."""
     total = torch.zeros(2, device=learner.device)
     for images, labels in batches:
         loss = learner.step(images.to(learner.device), labels.to(learner.device))
         total += torch.stack([loss.detach(), torch.ones_like(loss)])
-    dist.all_reduce(total)
-    return float(total[0] / total[1])
+    loss_sum, steps = summed(total)
+    return float(loss_sum / steps)
 
 
 @torch.no_grad()
 def accuracy(learner: Learner, test: TensorDataset) -> float:
     """The share of the test set, in percent, that is read right: each rank counts every n-th image once."""
-    images, labels = (part[dist.get_rank() :: dist.get_world_size()].to(learner.device) for part in test.tensors)
+    rank, ranks = place()
+    images, labels = (part[rank::ranks].to(learner.device) for part in test.tensors)
     right = (learner.model(images).argmax(dim=1) == labels).sum()
-    dist.all_reduce(right)
-    return 100.0 * int(right) / len(test)
+    return 100.0 * int(summed(right)) / len(test)
 
 
 def train(learner: Learner, options: argparse.Namespace) -> float:
     """Train, with the loss of each epoch printed by rank 0; the test accuracy in percent."""
-    rank, ranks = dist.get_rank(), dist.get_world_size()
+    rank, ranks = place()
     data, test = digits(options.seed)
     shard = DistributedSampler(data, ranks, rank, seed=options.seed)
     batches = DataLoader(data, batch_size=options.batch_size, sampler=shard)
     if rank == 0:
-        where = f"{dist.get_backend()} on {learner.device.type}"
+        where = f"{dist.get_backend() if dist.is_initialized() else 'alone'} on {learner.device.type}"
         print(f"ranks: {ranks}, {where}, {len(shard)} of {len(data)} images each", flush=True)
     for epoch in range(1, options.epochs + 1):
         shard.set_epoch(epoch)
@@ -99,7 +111,7 @@ def run(start: Callable[[argparse.Namespace], Learner], parser: argparse.Argumen
     torch.manual_seed(options.seed)
     try:
         percent = train(start(options), options)
-        if dist.get_rank() == 0:
+        if place()[0] == 0:
             print(f"test accuracy: {percent:.1f} %", flush=True)
     finally:
         if dist.is_initialized():
