@@ -21,7 +21,7 @@ test: lint engine
 
 # Real vLLM and SGLang on the CPU: some minutes and 4 GB the first time, so no part of `make test`.
 test-engines: $(VENV)/.test serving
-	MGPU_REQUIRE=serving python -m pytest tests/real
+	MGPU_SERVING=$(or $(MGPU_SERVING),.build/serving) MGPU_REQUIRE=serving,vllm,sglang python -m pytest tests/real tests/parsers
 
 lint: $(VENV)/.test
 	ruff check

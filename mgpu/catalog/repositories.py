@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import json
+import re
 from collections.abc import Callable, Sequence
 
 TEXTS = (".json", ".jinja", ".model", ".py", ".tiktoken", ".txt")
@@ -27,3 +28,28 @@ def chosen(files: Sequence[str], content: Callable[[str], bytes], patterns: Sequ
     else:
         weights = set(fnmatch.filter(files, pattern)) if pattern else set()
     return [file for file in files if file.endswith(TEXTS) or file in weights]
+
+
+COMPONENTS = "model_index.json"
+WEIGHTS = r"(?:diffusion_pytorch_model|pytorch_model|model)"
+
+
+def pipeline(files: Sequence[str], content: Callable[[str], bytes], variant: str | None = None) -> list[str]:
+    """The files of the components of a diffusers pipeline, and nothing beside them: a repository often holds the whole
+    again in one file of another program's. Of a component's weights its variant, where it has one, and safetensors."""
+    if COMPONENTS not in files:
+        return []
+    index = json.loads(content(COMPONENTS))
+    there = [file for file in files if file not in index.get("_ignore_files", ())]
+    folders = [name for name, kind in index.items() if isinstance(kind, list) and kind[:1] != [None]]
+    read = {file for folder in folders for file in _component(folder, there, variant)}
+    return [file for file in files if file == COMPONENTS or file in read]
+
+
+def _component(folder: str, files: Sequence[str], variant: str | None) -> list[str]:
+    """The texts of a component, and its weights in one format."""
+    inside = [file for file in files if file.rpartition("/")[0] == folder]
+    named = (re.escape(f".{variant}"), "") if variant else ("",)
+    forms = (f"{WEIGHTS}{name}(-\\d+-of-\\d+)?\\.{end}" for name in named for end in ("safetensors", "bin"))
+    found = ([file for file in inside if re.fullmatch(form, file.rpartition("/")[2])] for form in forms)
+    return [file for file in inside if file.endswith(TEXTS)] + next((weights for weights in found if weights), [])

@@ -10,8 +10,9 @@ from typing import Any
 from mgpu.catalog.flags import versions
 from mgpu.engines import ENGINES, engine_named
 from mgpu.errors import UsageError
+from mgpu.spec.flags import THEIRS
 from mgpu.spec.nearest import did_you_mean
-from mgpu.spec.versions import listed
+from mgpu.spec.versions import list_names, listed
 from mgpu.values.engine import Engine
 from mgpu.values.flag import Flag, FlagList, Removed, plain
 
@@ -50,12 +51,11 @@ def _print(data: Any, words: Any, options: argparse.Namespace) -> None:
 
 
 def _row(engine: Engine) -> dict[str, Any]:
-    lists = {name.partition("@")[0]: None for name in engine.lists.values()}
     return {
         "engine": engine.name,
         "kinds": list(engine.kinds),
         "version": engine.version,
-        "versions": {name: list(versions(name)) for name in lists},
+        "versions": {name: list(versions(name)) for name in list_names(engine)},
         "image": engine.image.format(version=engine.version) if engine.image else None,
         "port": engine.port,
         "parallel": list(engine.dimensions),
@@ -77,7 +77,7 @@ def _places(engine: Engine, version: str | None) -> dict[str, FlagList]:
     """The engine's lists by the key of a spec that holds their flags. Raises UsageError for a version without one."""
     found = {place: listed(engine, place, version or engine.version) for place in engine.lists}
     if version and None in found.values():
-        known = ", ".join(other for name in engine.lists.values() for other in versions(name.partition("@")[0]))
+        known = ", ".join(other for name in list_names(engine) for other in versions(name))
         raise UsageError(f"mgpu has no list of the flags of {engine.name} {version}", f"it has: {known}")
     return {place: known for place, known in found.items() if known}
 
@@ -90,7 +90,8 @@ def _all(engine: Engine, places: dict[str, FlagList]) -> list[dict[str, Any]]:
 def _facts(engine: Engine, place: str, known: FlagList, flag: Flag) -> dict[str, Any]:
     """What is known of a flag, as JSON-ready data: what says nothing is left out."""
     facts = {name: getattr(flag, name) for name in flag.__dataclass_fields__}
-    owner = next((owner for name, owner in engine.owned.items() if plain(name) == plain(flag.name)), None)
+    owned = {} if place in THEIRS else engine.owned
+    owner = next((owner for name, owner in owned.items() if plain(name) == plain(flag.name)), None)
     told = {name: list(fact) if isinstance(fact, tuple) else fact for name, fact in facts.items() if fact or fact == 0}
     return {**told, "place": place, "version": known.version, "source": known.source} | (
         {"owner": owner} if owner else {}
@@ -120,10 +121,19 @@ def _short(fact: dict[str, Any]) -> str:
     return textwrap.shorten(f"{_values(fact)}; {note}" if note else _values(fact), 100, placeholder=" ...")
 
 
+WORDS = {
+    "str": "text",
+    "int": "whole number",
+    "float": "number",
+    "bool": "true or false",
+    "json": "mapping",
+    "any": "any value",
+}
+
+
 def _values(fact: dict[str, Any]) -> str:
     """What a flag takes, in words."""
-    kind = {"str": "text", "int": "whole number", "float": "number", "bool": "true or false", "json": "mapping"}
-    what = " | ".join(map(str, fact["choices"])) if "choices" in fact else kind[fact["kind"]]
+    what = " | ".join(map(str, fact["choices"])) if "choices" in fact else WORDS[fact["kind"]]
     what += "".join(f" | {word}" for word in fact.get("also", ()))
     many = fact.get("many")
     return f"list of {what}" if many and not isinstance(many, int) else f"{many} of {what}" if many else what

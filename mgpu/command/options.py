@@ -36,7 +36,8 @@ def _spelled(flag: Flag | None, name: str, value: Any, spelling: Spelling) -> It
     dashed = _dashed(flag.name if flag else name)
     many = flag.many if flag else "repeat" if spelling.repeat else None
     if value is True:
-        yield (dashed,)
+        valued = flag is not None and flag.kind != "bool" and not flag.bare
+        yield (dashed, "true") if valued else (dashed,)
     elif value is False:
         yield from _off(flag, name, spelling)
     elif not isinstance(value, (list, tuple)) or (flag and flag.kind == "json" and not many):

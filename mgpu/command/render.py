@@ -18,8 +18,6 @@ from mgpu.values.machine import CDI, CLAIM, FOLDER, HOME, USER, Machine
 from mgpu.values.plan import Plan, Task
 from mgpu.values.spec import Volume
 
-WORKSPACE = "/workspace"
-"""Where the spec's folder is mounted in a container."""
 WRITTEN = ".mgpu"
 """The folder, below the spec's, for the config files that mgpu writes."""
 
@@ -75,7 +73,7 @@ def _files(task: Task, engine: Engine, plan: Plan) -> tuple[dict[str, str], tupl
     alone = len(plan.tasks) == 1
     folder = f"{WRITTEN}/{plan.name}" if alone else f"{WRITTEN}/{plan.name}/{task.name}"
     host = plan.machine.folder or FOLDER
-    inner = WORKSPACE if task.runtime == "docker" else host
+    inner = engine.workspace if task.runtime == "docker" else host
     contents = engine.files(task)
     files = tuple(File(f"{host}/{folder}/{name}", dumped(name, content)) for name, content in contents.items())
     return {name: f"{inner}/{folder}/{name}" for name in contents}, files
@@ -95,7 +93,7 @@ def _values(task: Task, engine: Engine, files: dict[str, str]) -> dict[str, Any]
         "rendezvous": task.rendezvous,
         "layout": task.layout,
         "gpus": task.gpu_count,
-        "files": files,
+        "files": {PurePosixPath(name).stem: path for name, path in files.items()},
         "config": None if script_args != job.script_args else config,
         "args": options(engine.arguments(task), engine.spelling, listed(engine, "args", task.version)),
         "script": job.script,
@@ -160,8 +158,8 @@ def _probe(task: Task, engine: Engine) -> Probe | None:
 def _container(task: Task, engine: Engine, plan: Plan) -> Container:
     job, machine = task.job, plan.machine
     image = job.image or (engine.image or "").format(version=task.version)
-    cache = (Volume(f"{machine.home or HOME}/.cache/huggingface", engine.cache),) if engine.cache else ()
-    folder = Volume(machine.folder or FOLDER, WORKSPACE)
+    cache = (Volume(f"{machine.home or HOME}/{engine.cache_home}", engine.cache),) if engine.cache else ()
+    folder = Volume(machine.folder or FOLDER, engine.workspace)
     volumes = tuple(volume._replace(source=_resolved(volume.source, machine)) for volume in job.volumes)
     alone = len(plan.tasks) == 1
     devices = _devices(task, machine)
@@ -177,7 +175,7 @@ def _container(task: Task, engine: Engine, plan: Plan) -> Container:
         publish=((job.host, task.port, task.port),) if task.port else (),
         volumes=(*cache, folder, *volumes),
         shm=engine.shm,
-        workdir=_under(WORKSPACE, job.workdir),
+        workdir=_under(engine.workspace, job.workdir),
     )
 
 

@@ -6,8 +6,9 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from mgpu.catalog.shards import uneven
 from mgpu.values.command import Probe
-from mgpu.values.engine import HUB_CACHE, Complaint, Engine, Hub, Spelling, url
+from mgpu.values.engine import HUB_CACHE, Complaint, Engine, Hub, Spelling, one_token, said, url
 from mgpu.values.plan import Task
 from mgpu.values.spec import Job
 
@@ -20,11 +21,51 @@ def check(job: Job) -> Iterable[Complaint]:
     if tensor > 1 and not job.context_length:
         message = "llama.cpp cannot choose the context length itself when it splits tensors"
         yield Complaint(message, ("parallel", "tensor"), "add context_length: 8192")
+    for name, value in job.args.items():
+        if name in LAYERS and str(value).lstrip("-").isdigit():
+            message = f"with {name} as a number llama.cpp no longer fits the model to the memory that it finds"
+            yield Complaint(message, ("args", name), "leave it out: all layers that fit go to the GPUs", warning=True)
+
+
+LAYERS = ("n-gpu-layers", "gpu-layers", "ngl")
+SPLIT = ("tensor-split", "ts")
+
+
+def fits(task: Task) -> Iterable[Complaint]:
+    """A split of one's own has a share for each GPU."""
+    for name in SPLIT:
+        value = said(task.job, name)
+        shares = (
+            value if isinstance(value, (list, tuple)) else re.split("[,/]", str(value)) if value is not None else ()
+        )
+        if shares and len(shares) != task.gpu_count:
+            message = f"{name} has {len(shares)} shares for {task.gpu_count} GPUs"
+            yield Complaint(message, ("args", name), "leave it out: mgpu takes what is free on each")
+
+
+def split(task: Task) -> str | None:
+    """Each GPU's share of the layers where they are not even: the GiB that are free on it. (On even ones llama.cpp is
+    left to share by itself: a split that it is given keeps it from fitting the model, common/fit.cpp.)"""
+    if any(said(task.job, name) is not None for name in SPLIT):
+        return None
+    inside = task.runtime == "docker"
+    gpus = sorted(task.gpus, key=lambda gpu: (gpu.bus_id or "", gpu.index)) if inside else task.gpus
+    shares = uneven(gpus)
+    return ",".join(str(share) for share in shares) if shares else None
+
+
+def environment(task: Task) -> Mapping[str, str]:
+    """CUDA's own order is by speed, and a split counts by it: in a container too it is to be the order of the bus."""
+    return {"CUDA_DEVICE_ORDER": "PCI_BUS_ID"} if split(task) else {}
 
 
 def probe(task: Task) -> Probe:
-    """/health answers 503 while the model loads and 200 once it is there."""
-    return Probe("http", url(task, "/health"), '"ok"', within=900.0)
+    """/health answers 503 while the model loads and 200 once it is there; then it is to write a token, unless it is
+    started for something else, which makes it answer that with a fault (501)."""
+    other = any(said(task.job, flag) for flag in ("embedding", "embeddings", "rerank", "reranking"))
+    trial = None if other else one_token(task, task.job.model or "")
+    key = next((secret.name for secret in task.job.secrets if secret.name == "LLAMA_API_KEY"), None)
+    return Probe("http", url(task, "/health"), '"ok"', key, 900.0, trial)
 
 
 def variables(task: Task) -> Mapping[str, Any]:
@@ -33,6 +74,7 @@ def variables(task: Task) -> Mapping[str, Any]:
     return {
         "file": model if model.endswith(".gguf") else None,
         "repository": None if model.endswith(".gguf") else model,
+        "split": split(task),
     }
 
 
@@ -128,7 +170,9 @@ ENGINE = Engine(
     cache="/root/.cache/huggingface",
     spelling=Spelling(negation="--no-{}", equals=False),
     check=check,
+    fits=fits,
     probe=probe,
     variables=variables,
+    environment=environment,
     hub=hub,
 )

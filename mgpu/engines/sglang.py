@@ -10,6 +10,7 @@ from typing import Any
 
 from mgpu.catalog.flags import numbers
 from mgpu.catalog.repositories import chosen, local
+from mgpu.catalog.shards import equal_shares, fp8, fp8_cache, heads_as_placed, heads_as_said
 from mgpu.values.command import Probe
 from mgpu.values.engine import Complaint, Engine, Hub, Naming, Spelling, key_in_sight, listed_and_asked, said
 from mgpu.values.plan import Task
@@ -53,6 +54,7 @@ def check(job: Job) -> Iterable[Complaint]:
             yield Complaint(f"attention has replicas within tensor: {tensor}, which {attention} does not divide", at)
     if ":" in str(said(job, "served-model-name") or ""):
         yield Complaint("SGLang takes no colon in a model's name: an adapter's name follows it", NAME)
+    yield from heads_as_said(job, "SGLang", stages=True)
     yield from key_in_sight(job, ("api-key", "admin-api-key"), "SGLang", "put it in a file: args: {config: keys.yaml}")
 
 
@@ -61,7 +63,12 @@ NAME = ("args", "served-model-name")
 
 
 def fits(task: Task) -> Iterable[Complaint]:
-    """What `check` could not tell, for the number of GPUs came from the machine."""
+    """What `check` could not tell without the GPUs. FP8 is weight only from 8.0 on (Marlin; fp8_utils.py)."""
+    yield from heads_as_placed(task, "SGLang", stages=True)
+    if task.layout.tensor * task.layout.pipeline > 1:
+        yield from equal_shares(task, "SGLang")
+    yield from fp8(task, "SGLang", ("quantization",), (8, 0))
+    yield from fp8_cache(task, "SGLang", "kv-cache-dtype")
     expert = task.layout.expert
     if not task.job.parallel.tensor and task.layout.tensor % expert:
         yield Complaint(

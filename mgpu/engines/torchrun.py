@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from mgpu.values.engine import Engine, Spelling, threads
+from mgpu.values.engine import Engine, Spelling, ranks, threads
 from mgpu.values.plan import Task
 
 
 def variables(task: Task) -> Mapping[str, Any]:
     """One rank a GPU; without GPUs as many as `parallel.data` says."""
-    return {"ranks": task.layout.data}
+    return {"ranks": ranks(task.layout)}
 
+
+MEETING = ("master-addr", "master-port", "rdzv-backend", "rdzv-endpoint", "rdzv-id")
+"""What --standalone overrides or leaves unread (torch/distributed/run.py)."""
 
 ENGINE = Engine(
     name="torchrun",
@@ -24,7 +27,12 @@ ENGINE = Engine(
     takes=frozenset(("script_args", "args", "parallel", "version", "model")),
     requires=frozenset(("script",)),
     lists={"args": "torchrun"},
-    owned={"nproc-per-node": "gpus", "standalone": "nothing: mgpu always gives it", "nnodes": "nothing: one machine"},
+    owned={
+        "nproc-per-node": "gpus",
+        "standalone": "nothing: mgpu always gives it",
+        **dict.fromkeys(("nnodes", "node-rank"), "nothing: one machine"),
+        **dict.fromkeys(MEETING, "nothing: --standalone takes a free port, and no other"),
+    },
     shm=8 * 2**30,
     cache="/cache/huggingface",
     stop_grace=30.0,

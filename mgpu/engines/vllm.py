@@ -11,7 +11,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from mgpu.catalog.flags import numbers
+from mgpu.catalog.models import by_name
 from mgpu.catalog.repositories import chosen, local
+from mgpu.catalog.shards import equal_shares, fp8, fp8_cache, heads_as_placed, heads_as_said
 from mgpu.values.command import Probe
 from mgpu.values.engine import Complaint, Engine, Hub, Naming, Spelling, listed_and_asked, said
 from mgpu.values.plan import Task
@@ -36,8 +38,24 @@ def check(job: Job) -> Iterable[Complaint]:
             ("parallel", "expert"),
             "args: {enable-expert-parallel: true}",
         )
+    model = by_name(job.model or "")
+    if said(job, EXPERTS) and model and not model.experts:
+        yield Complaint(f"{model.id} has no experts to share", ("args", EXPERTS), "remove it")
     if job.model and job.model.endswith(".gguf"):
         yield Complaint("vLLM does not read GGUF files", ("model",), "engine: llamacpp")
+    yield from heads_as_said(job, "vLLM", stages=True)
+
+
+EXPERTS = "enable-expert-parallel"
+
+
+def fits(task: Task) -> Iterable[Complaint]:
+    """Equal shares, and FP8 where the GPUs have no units for it: weight only from 7.5 on (Marlin; docs, fp8.md)."""
+    yield from heads_as_placed(task, "vLLM", stages=True)
+    if task.layout.tensor * task.layout.pipeline > 1:
+        yield from equal_shares(task, "vLLM")
+    yield from fp8(task, "vLLM", ("quantization",), (7, 5))
+    yield from fp8_cache(task, "vLLM", "kv-cache-dtype")
 
 
 def probe(task: Task) -> Probe:
@@ -100,6 +118,7 @@ ENGINE = Engine(
     spelling=Spelling(negation="--no-{}", equals=True),
     names_gpus=names_gpus,
     check=check,
+    fits=fits,
     probe=probe,
     variables=variables,
     hub=hub,

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from math import prod
+
 from mgpu.values.engine import Engine
 from mgpu.values.plan import Layout
 from mgpu.values.spec import Job, Spec
@@ -14,7 +17,8 @@ def laid_out(spec: Spec, job: Job, engine: Engine, count: int) -> tuple[Layout, 
     (tensor for vLLM, whole layers for llama.cpp, data for a training launcher).
     """
     sizes = {name: size for name, size in job.parallel._asdict().items() if size is not None}
-    product = 1
+    own = engine.degrees(job)
+    product = prod(own.values())
     for name in ("tensor", "pipeline", "data"):
         product *= sizes.get(name, 1)
     free = next((name for name in engine.dimensions if name not in sizes and name != "expert"), None)
@@ -22,16 +26,17 @@ def laid_out(spec: Spec, job: Job, engine: Engine, count: int) -> tuple[Layout, 
         sizes[free] = count // product
         product = count
     if count and engine.dimensions and product != count:
-        words = " x ".join(f"{name} {sizes.get(name, 1)}" for name in engine.dimensions)
+        ways = {**{name: sizes.get(name, 1) for name in engine.dimensions}, **own}
+        words = " x ".join(f"{name} {size}" for name, size in ways.items())
         problem = f"a layout of {words} is {product}, and the job has {count} GPU{'s' if count > 1 else ''}"
         raise spec.document.error(spec.document.problem(problem, (*job.path, "parallel"), f"gpus: {product}"))
     layout = Layout(**sizes)
-    return layout, _reason(job, layout, count)
+    return layout, _reason(job, layout, own, count)
 
 
-def _reason(job: Job, layout: Layout, count: int) -> str | None:
-    used = [f"{name} {size}" for name, size in layout._asdict().items() if size > 1]
+def _reason(job: Job, layout: Layout, own: Mapping[str, int], count: int) -> str | None:
+    used = [f"{name} {size}" for name, size in {**layout._asdict(), **own}.items() if size > 1]
     if not used:
         return None
-    chosen = "as the spec says" if any(job.parallel) else f"from {count} GPUs"
+    chosen = "as the spec says" if any(job.parallel) or own else f"from {count} GPUs"
     return f"layout: {' x '.join(used)}, {chosen}"

@@ -29,7 +29,7 @@ def objections(spec: Spec, tasks: dict[str, Task]) -> tuple[Problem, ...]:
 
 def _objections(task: Task, engine: Engine) -> Iterator[Complaint]:
     job, named = task.job, version_of(task.job, engine)
-    if task.version != named:
+    if task.runtime == "process" and task.version != named:
         if job.version and task.version:
             program = job.python or "the interpreter on PATH"
             message = f"{program} has {engine.name} {task.version}: its flags are checked, and it is what runs"

@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 PATIENCE = 5.0
 """Seconds that one question may take."""
-TRIAL = 120.0
-"""Seconds that one trial may take: a model that is asked for the first time may compile."""
 BODY = 4 * 2**20
 """How much of an answer is read, in bytes."""
+NO_ANSWER = 599
+"""Stands for the status of an answer that did not come."""
 LINE = 2**16
 """How much of an unfinished line of a log is kept for the next look, in bytes."""
 
@@ -104,16 +104,27 @@ def _http(url: str, contains: str | None, token: str | None) -> str | None:
 
 
 def _tried(trial: dict[str, Any], token: str | None) -> str | None:
-    """A refusal (4xx) is an answer: that of a model which is for something else. A fault (5xx), or none, is not."""
+    """A refusal (4xx) is an answer: that of a model which is for something else. A fault (5xx), or none, is not. Nor is
+    that there is no such model (404) where the server can be told to fetch it."""
+    status, refusal = _posted(trial, token)
+    absent = trial.get("absent")
+    if status == 404 and absent:
+        status, refusal = _posted(absent, token)
+        return refusal if status >= 400 else _tried({**trial, "absent": None}, token)
+    return refusal if status >= 500 else None
+
+
+def _posted(trial: dict[str, Any], token: str | None) -> tuple[int, str]:
+    """The status of the answer, and in words what was asked and answered; a status of 599 is none."""
     import json
 
     url = trial["url"]
     try:
-        status, body = _answered("POST", url, token, json.dumps(trial["body"]), TRIAL)
+        status, body = _answered("POST", url, token, json.dumps(trial["body"]), trial["patience"])
     except OSError as error:
-        return f"POST {url}: {error}"
+        return NO_ANSWER, f"POST {url}: {error}"
     words = " ".join(body[:300].decode("utf-8", "replace").split())
-    return f"POST {url}: status {status}" + (f": {words}" if words else "") if status >= 500 else None
+    return status, f"POST {url}: status {status}" + (f": {words}" if words else "")
 
 
 def _answered(method: str, url: str, token: str | None, body: str | None, patience: float) -> tuple[int, bytes]:

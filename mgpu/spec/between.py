@@ -73,13 +73,15 @@ def _references(job: Job, known: dict[str, Job], notes: Notes) -> int:
 
 def _counts(job: Job, notes: Notes) -> None:
     """Note sizes that do not multiply to the number of GPUs, and replicas that would all want every GPU."""
-    count, dimensions = job.gpus.count, engine_named(job.engine).dimensions
+    engine, count = engine_named(job.engine), job.gpus.count
+    dimensions, own = engine.dimensions, engine.degrees(job)
     sizes = {name: size for name, size in job.parallel._asdict().items() if size is not None and name != "expert"}
+    sizes |= own
     product = prod(sizes.values())
     free = [name for name in dimensions if name not in sizes and name != "expert"]
     if count and sizes and (count % product if free else count != product):
         words = " x ".join(f"{name} {size}" for name, size in sizes.items())
-        path: Path = (*job.path, "parallel")
+        path: Path = (*job.path, "parallel" if any(job.parallel) else "args")
         notes.add(f"a layout of {words} is {product} GPUs, and gpus is {count}", path, f"gpus: {product}")
     if count is None and job.replicas > 1:
         path = (*job.path, "replicas")

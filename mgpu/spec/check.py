@@ -124,6 +124,8 @@ def _job(data: Any, kind: str, path: Path, notes: Notes, name: str) -> Job | Non
         notes.add(f"{key} is missing: {engine.name} needs it", path, f"add {key}:", key=True)
     for key in sorted(data.keys() & ENGINE_KEYS & KEYS[kind].keys() - engine.takes - engine.requires):
         notes.add(f"{engine.name} has no {key}", (*path, key), f"remove {key}", key=True)
+    for key in sorted(data.keys() & {"port", "host"} if engine.finite else ()):
+        notes.add(f"{engine.name} serves nothing: it has no {key}", (*path, key), f"remove {key}", key=True)
     flags = flag_complaints(job, engine, version_of(job, engine))
     for complaint in (*_runtime(job, engine), *_ways(job, engine), *flags, *engine.check(job)):
         add = notes.warn if complaint.warning else notes.add

@@ -6,23 +6,26 @@ from collections.abc import Iterator
 from typing import Any
 
 from mgpu.engines import ENGINES
+from mgpu.spec.flag_values import SUFFIXED, WHOLE
+from mgpu.spec.flags import THEIRS
 from mgpu.spec.versions import listed
 from mgpu.values.engine import Engine
 from mgpu.values.flag import Flag, FlagList, plain
 
 ONE: dict[str, dict[str, Any]] = {
     "bool": {"type": "boolean"},
-    "int": {"type": ["integer", "string"]},
-    "float": {"type": ["number", "string"]},
+    "int": {"type": ["integer", "string"], "pattern": f"^(?:{WHOLE.pattern})$"},
+    "float": {"type": ["number", "string"], "pattern": "[0-9nN]"},
     "str": {"type": ["string", "number"]},
     "json": {"type": ["object", "array", "string"]},
+    "any": {},
 }
-"""What one value of a flag may be; of the numbers that are written as text `validate` tells more."""
+"""What one value of a flag may be; of a number that is written as text `validate` tells more."""
 
 
 def definitions(kind: str) -> dict[str, Any]:
     """The schema of every place for flags of this kind of job, by the name that `branches` refers to."""
-    return {_name(engine, place): _table(engine, known) for engine, place, known in _places(kind)}
+    return {_name(engine, place): _table(engine, place, known) for engine, place, known in _places(kind)}
 
 
 def branches(kind: str) -> list[dict[str, Any]]:
@@ -54,8 +57,8 @@ def _name(engine: Engine, place: str) -> str:
     return f"{engine.name}.{place}"
 
 
-def _table(engine: Engine, known: FlagList) -> dict[str, Any]:
-    owned = {plain(name): owner for name, owner in engine.owned.items()}
+def _table(engine: Engine, place: str, known: FlagList) -> dict[str, Any]:
+    owned = {} if place in THEIRS else {plain(name): owner for name, owner in engine.owned.items()}
     flags = {name: _flag(flag, owned.get(plain(name))) for name, flag in known.flags.items() if "." not in name}
     return {"properties": flags}
 
@@ -75,7 +78,7 @@ def _one(flag: Flag) -> dict[str, Any]:
         texts = {str(word): None for word in words}
         one: dict[str, Any] = {"enum": [*flag.choices, *(text for text in texts if text not in words)]}
     else:
-        one = {**ONE[flag.kind]}
+        one = {**ONE[flag.kind], **({"pattern": f"^(?:{SUFFIXED.pattern})$"} if flag.suffix else {})}
         one |= {"minimum": flag.low} if flag.low is not None else {}
         one |= {"exclusiveMinimum": flag.above} if flag.above is not None else {}
         one |= {"maximum": flag.high} if flag.high is not None else {}

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from mgpu.spec.nearest import did_you_mean
+from mgpu.spec.nearest import nearest
 from mgpu.spec.notes import show
 from mgpu.values.document import Written
 from mgpu.values.engine import Complaint
@@ -18,13 +18,16 @@ SUFFIXED = re.compile(r"-?\d+(\.\d+)?[kKmMgGtT]?i?")
 WHOLE = re.compile(r"[-+]?\d+")
 
 
-def value_complaints(flag: Flag, value: Any, path: Path, *, nothing: bool = False) -> Iterator[Complaint]:
-    """What the flag's parser has against `value`; `nothing`: it may be null, as in a config file."""
-    if value is None and nothing:
+def value_complaints(flag: Flag, value: Any, path: Path, *, config: bool = False) -> Iterator[Complaint]:
+    """What the flag's parser has against `value`; in a `config` file it may be null, and 5e8 is a whole
+    number."""
+    if config and isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if value is None and config:
         return
     if isinstance(value, str) and "${" in value:  # filled in later
         return
-    if not isinstance(value, (list, tuple)) or (flag.kind == "json" and not flag.many):
+    if not isinstance(value, (list, tuple)) or (flag.kind in ("json", "any") and not flag.many):
         parts = [value]
         if isinstance(value, str) and isinstance(flag.many, str) and flag.many not in ("words", "repeat"):
             parts = value.split(flag.many)
@@ -46,7 +49,8 @@ def _one(flag: Flag, value: Any, path: Path) -> Iterator[Complaint]:
     problem = WANTS[flag.kind](flag, value)
     if problem:
         what, hint = problem
-        yield Complaint(f"{name} {what}, not {show(value)}", path, hint)
+        words = f"{what} {show(value)}" if flag.kind == "choice" else f"{what}, not {show(value)}"
+        yield Complaint(f"{name} {words}", path, hint)
     elif flag.kind in ("int", "float") and (span := _outside(flag, value)):
         yield Complaint(f"{name} wants {span}, not {show(value)}", path)
 
@@ -93,11 +97,13 @@ def _text(_: Flag, value: Any) -> Problem | None:
 
 
 def _choice(flag: Flag, value: Any) -> Problem | None:
-    words = [_word(choice) for choice in flag.choices]
+    words = [_word(choice) for choice in (*flag.choices, *flag.also)]
     if not isinstance(value, (Mapping, list, tuple)) and _word(value) in words:
         return None
-    many = f"one of {', '.join(words[:12])}" + (", ..." if len(words) > 12 else "")
-    return f"wants {many}", did_you_mean(_word(value), words) if isinstance(value, str) else None
+    switch = {True: ("on", "enable", "enabled"), False: ("off", "disable", "disabled", "none")}
+    meant = next((word for word in switch[value] if word in words), None) if isinstance(value, bool) else None
+    close = meant or (nearest(value, words, 0.6) if isinstance(value, str) else None)
+    return "cannot be", f"did you mean {close!r}?" if close else f"one of: {', '.join(words)}"
 
 
 def _json(_: Flag, value: Any) -> Problem | None:
@@ -114,7 +120,19 @@ def _json(_: Flag, value: Any) -> Problem | None:
     return "wants a mapping", None
 
 
-WANTS = {"bool": _truth, "int": _whole, "float": _number, "str": _text, "choice": _choice, "json": _json}
+def _anything(_: Flag, __: Any) -> Problem | None:
+    return None
+
+
+WANTS = {
+    "bool": _truth,
+    "int": _whole,
+    "float": _number,
+    "str": _text,
+    "choice": _choice,
+    "json": _json,
+    "any": _anything,
+}
 
 
 def _word(value: Any) -> str:
@@ -132,8 +150,6 @@ def _outside(flag: Flag, value: Any) -> str | None:
     high = flag.high is not None and number > flag.high
     if not (low or above or high):
         return None
-    first = f"of at least {flag.low:g}" if flag.low is not None else f"above {flag.above:g}"
-    last = f"at most {flag.high:g}"
-    if flag.high is None:
-        return f"a number {first}"
-    return f"a number {first} and {last}" if flag.low is not None or flag.above is not None else f"a number of {last}"
+    bounds = {"of at least": flag.low, "above": flag.above, "of at most": flag.high}
+    words = [f"{word} {bound:g}" for word, bound in bounds.items() if bound is not None]
+    return "a number " + " and ".join(words)

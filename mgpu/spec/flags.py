@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import PurePath
 from typing import Any
 
+from mgpu.catalog.same import called
 from mgpu.spec.flag_values import value_complaints
 from mgpu.spec.nearest import nearest
 from mgpu.spec.versions import listed
@@ -16,6 +17,8 @@ from mgpu.values.spec import Job
 
 PLACES = ("args", "script_args", "config")
 """The keys of a job that may hold an engine's own flags."""
+THEIRS = ("script_args",)
+"""Those of a program that the engine starts: what mgpu sets of the engine's own is not meant there."""
 
 
 def flag_complaints(job: Job, engine: Engine, version: str | None) -> Iterator[Complaint]:
@@ -26,7 +29,8 @@ def flag_complaints(job: Job, engine: Engine, version: str | None) -> Iterator[C
         if not isinstance(given, Mapping) or not given:
             continue
         known = listed(engine, place, version)
-        yield from _owned(given, (place,), engine, known)
+        if place not in THEIRS:
+            yield from _owned(given, (place,), engine, known)
         if known:
             yield from _Place(job, engine, place, known).complaints(given)
         elif place in engine.lists and not told:
@@ -62,7 +66,7 @@ class _Place:
     def __init__(self, job: Job, engine: Engine, place: str, known: FlagList) -> None:
         self.engine, self.place, self.known = engine, place, known
         self.version = known.version if known.name == engine.name else f"({known.name} {known.version})"
-        self.owned = {plain(name) for name in engine.owned}
+        self.owners = {plain(name): owner for name, owner in engine.owned.items()} if place not in THEIRS else {}
         scripts = {script for flag in known.flags.values() for script in flag.scripts}
         stem = job.trainer or PurePath(job.script or "").stem
         self.script = stem if scripts else None
@@ -79,10 +83,11 @@ class _Place:
         for name, value in given.items():
             here, dotted = (*path, name), above + name
             flag = self.known.find(dotted)
-            if plain(flag.name if flag else dotted) in self.owned:
+            if plain(flag.name if flag else dotted) in self.owners:
                 continue
-            if isinstance(value, Mapping) and self._nests(dotted) and not (flag and flag.kind == "json"):
-                yield from self._mapping(value, here, f"{dotted}.")
+            whole = flag.name if flag else dotted
+            if isinstance(value, Mapping) and self._nests(whole):
+                yield from self._mapping(value, here, f"{whole}.")
             elif flag is None or (flag.scripts and self.script not in flag.scripts):
                 yield self._unknown(dotted, here, above, flag)
             elif flag.name in seen:
@@ -90,7 +95,7 @@ class _Place:
             else:
                 seen[flag.name] = name
                 yield from self._deprecated(flag, name, here)
-                yield from value_complaints(flag, value, here, nothing=self.place == "config")
+                yield from value_complaints(flag, value, here, config=self.place == "config")
         yield from self._excluded(seen, given, path)
 
     def _nests(self, dotted: str) -> bool:
@@ -105,11 +110,18 @@ class _Place:
         what = "key" if self.place == "config" else "flag"
         names = [other for other in self._names() if other.startswith(above)]
         close = nearest(name, names)
-        hint = f"did you mean {close.removeprefix(above)!r}?" if close and not flag else None
+        hint = self._same(name) or (f"did you mean {close.removeprefix(above)!r}?" if close and not flag else None)
         hint = hint or self._elsewhere(name) or (f"it is one of {', '.join(flag.scripts)}" if flag else None)
         hint = hint or f"its flags are listed by: mgpu engines {self.engine.name}"
         passes = self.known.open and not above and not close
         return Complaint(f"{whose} has no {what} {name}", path, hint, key=True, warning=passes)
+
+    def _same(self, name: str) -> str | None:
+        """What this engine calls that which another one calls `name`."""
+        own = called(name, self.known.name)
+        flag = self.known.find(own) if own else None
+        owner = self.owners.get(plain(flag.name)) if flag else None
+        return f"{self.engine.name} calls it {own}" + (f": use {owner}" if owner else "") if flag else None
 
     def _names(self) -> Iterator[str]:
         for flag in self.known.flags.values():
@@ -117,8 +129,8 @@ class _Place:
                 yield from (flag.name, *(alias for alias in flag.aliases if len(alias) > 3))
 
     def _gone(self, name: str, gone: Removed) -> str:
-        since = f" any more: it went with {gone.gone}" if gone.gone else ""
-        return f"{self.engine.name} {self.version} has no {name}{since}"
+        who = f"{self.engine.name} {self.version}"
+        return f"{who} has no {name} any more: it went with {gone.gone}" if gone.gone else f"{who} has no flag {name}"
 
     def _elsewhere(self, name: str) -> str | None:
         for place, known in self.lists.items():

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from mgpu.engines import ENGINES
+from mgpu.engines import ENGINES, engine_named
 from mgpu.spec.scalars import Anything, Choice, Duration, Flag, Integer, Settings, Size, Text
 from mgpu.spec.shapes import Array, Either, Key, Made, Record, Shape, Table
 from mgpu.values.machine import LINK_KINDS
@@ -211,11 +211,12 @@ def _job(kind: str, /, **given: Any) -> Job:
     given.pop("machine", None)
     if kind == "task":
         given = {"engine": "task", "gpus": Gpus(0), **given}
-    return Job(kind=kind, **{"name": "", **given})
+    serves = kind == "inference" and not engine_named(given["engine"]).finite
+    return Job(kind=kind, **{"name": "", "serves": serves, **given})
 
 
 KEYS: dict[str, dict[str, Key]] = {
-    "inference": COMMON | _engines("inference") | ENGINE | SERVER,
+    "inference": COMMON | _engines("inference") | ENGINE | {"config": SCRIPT["config"]} | SERVER,
     "training": COMMON | _engines("training") | ENGINE | SCRIPT,
     "task": COMMON | {"command": ENGINE["command"]._replace(required=True)} | SERVER,
 }

@@ -59,8 +59,26 @@ def _pipeline() -> dict[str, Any]:
     }
 
 
+WIDTH = 200
+"""What fits on a line of this many characters stands on one: the schema has thousands of flags."""
+
+
 def text() -> str:
     """The schema as it is printed and kept in the repository."""
+    return _written(schema(), 0) + "\n"
+
+
+def _written(value: Any, indent: int) -> str:
     import json
 
-    return json.dumps(schema(), indent=2) + "\n"
+    line = json.dumps(value, ensure_ascii=False)
+    if not isinstance(value, (dict, list)) or len(line) + indent <= WIDTH:
+        return line
+    inner = " " * (indent + 1)
+    named = isinstance(value, dict)
+    rows = [
+        (f"{json.dumps(row)}: {_written(value[row], indent + 1)}" if named else _written(row, indent + 1))
+        for row in value
+    ]
+    begin, end = "{}" if named else "[]"
+    return f"{begin}\n{inner}" + f",\n{inner}".join(rows) + f"\n{' ' * indent}{end}"

@@ -35,6 +35,11 @@ def pythons(spec: Spec) -> list[str]:
     return sorted({job.python for job in spec.jobs if job.python})
 
 
+def list_names(engine: Engine) -> list[str]:
+    """The catalogue's lists that the engine's flags are in, each once."""
+    return list(dict.fromkeys(name.partition("@")[0] for name in engine.lists.values()))
+
+
 def listed(engine: Engine, key: str, version: str | None) -> FlagList | None:
     """The flags that the spec key `key` may hold in this version of the engine; None where no list is known."""
     name, _, own = engine.lists.get(key, "").partition("@")

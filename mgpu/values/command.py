@@ -10,10 +10,16 @@ from mgpu.values.spec import Secret, Volume
 
 
 class Trial(NamedTuple):
-    """A request as users make them, in JSON, to a URL: what shows that a server does its work and not only lives."""
+    """A request as users make them, in JSON, to a URL: what shows that a server does its work and not only lives.
+
+    `patience` is how long it may take, in seconds: a model that is asked for the first time may compile. Where the
+    answer is 404, a server that fetches its own models is told to by `absent`, and then asked again.
+    """
 
     url: str
     body: Mapping[str, Any]
+    patience: float = 120.0
+    absent: Trial | None = None
 
 
 class Probe(NamedTuple):

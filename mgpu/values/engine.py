@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple
 
 from mgpu.values.command import Probe, Trial
 from mgpu.values.mark import Path
-from mgpu.values.plan import Task
+from mgpu.values.plan import Layout, Task
 from mgpu.values.spec import Job
 
 HUB_CACHE = (
@@ -73,6 +73,11 @@ def none_to_write(_: Task) -> Mapping[str, Any]:
     return {}
 
 
+def no_degrees(_: Job) -> Mapping[str, int]:
+    """For engines whose ways of being parallel are all words of the spec."""
+    return {}
+
+
 def no_objections(_: Task) -> Iterable[Complaint]:
     """For engines that run on every GPU."""
     return ()
@@ -83,9 +88,27 @@ def as_given(task: Task) -> Mapping[str, Any]:
     return task.job.args
 
 
-def threads(task: Task) -> Mapping[str, str]:
-    """A rank's share of the cores; where they are not known, the 1 that torchrun itself sets, without its warning."""
-    return {"OMP_NUM_THREADS": str(max(1, (task.cpus or 1) // task.layout.data))}
+def ranks(layout: Layout) -> int:
+    """How many processes a training has: one a GPU, or without GPUs as many as `parallel` says."""
+    return layout.data * layout.tensor * layout.pipeline
+
+
+def threads(task: Task, count: int | None = None) -> Mapping[str, str]:
+    """A rank's share of the cores; where they are not known, the 1 that torchrun itself sets, without its warning.
+    There are `count` ranks, if not as many as the layout says."""
+    return {"OMP_NUM_THREADS": str(max(1, (task.cpus or 1) // (count or ranks(task.layout))))}
+
+
+def asked_ranks(job: Job) -> int | None:
+    """How many processes the spec alone says; None where that is as many as there are free GPUs."""
+    sizes = job.parallel
+    by_layout = (sizes.data or 1) * (sizes.tensor or 1) * (sizes.pipeline or 1)
+    return by_layout if job.gpus.count == 0 else job.gpus.count
+
+
+def sharing(job: Job) -> int:
+    """Over how many processes the spec says that one copy of the model is split."""
+    return (job.parallel.tensor or 1) * (job.parallel.pipeline or 1)
 
 
 Naming = Literal["uuid", "index", "nothing"]
@@ -107,6 +130,18 @@ def said(job: Job, flag: str) -> Any:
     """What the job gives this flag of its engine's, with hyphens or underscores; None where it does not."""
     plain = flag.replace("_", "-")
     return next((value for name, value in job.args.items() if name.replace("_", "-") == plain), None)
+
+
+def written(job: Job, flag: str) -> str:
+    """The flag of this name as the spec writes it."""
+    plain = flag.replace("_", "-")
+    return next((name for name in job.args if name.replace("_", "-") == plain), flag)
+
+
+def degree(job: Job, flag: str) -> int:
+    """What the job gives a flag that counts GPUs: 1 where it gives none, or none that counts."""
+    value = said(job, flag)
+    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 1
 
 
 def one_token(task: Task, model: str) -> Trial:
@@ -144,16 +179,19 @@ def given_probe(task: Task) -> Probe | None:
 
 @dataclass(frozen=True)
 class Engine:
-    """An engine. `takes` are the spec keys that only some engines have, `requires` those it cannot do without;
-    `lists` names, for a spec key that holds flags (args, script_args, config), the catalogue's list of them, with a
-    version of its own behind ``@`` where it is not the engine's; `owned` maps a flag to the spec key that sets it;
-    `entrypoint` are the leading words that the image's own entrypoint supplies; `shm` in bytes; `cache` is the model
-    cache inside the container; `package` is the Python package whose version is the engine's; `rendezvous`: its ranks
-    meet at a port, which mgpu chooses; `config` is the name of its config file, by which `${config}` is filled in.
+    """An engine. `takes` are the spec keys that only some engines have, `requires` those it cannot do without; `lists`
+    names, for a spec key that holds flags (args, script_args, config), the catalogue's list of them, with a version of
+    its own behind ``@`` where it is not the engine's; `owned` maps a flag to the spec key that sets it; `entrypoint`
+    are the leading words that the image's own entrypoint supplies; `shm` in bytes; `cache` is the model cache inside
+    the container, `cache_home` what of the host's home it is, `workspace` the spec's folder; `package` is the Python
+    package whose version is the engine's; `rendezvous`: its ranks meet at a port, which mgpu chooses; `config` is the
+    name of its config file, by which `${config}` is filled in; `finite`: it ends by itself when its work is done, and
+    listens nowhere; `degrees` are the ways of being parallel that are flags of its own, each with its number of GPUs.
 
     `check` looks at a job, `fits` at a task with its GPUs; `files` gives what is to be written before the start, by
-    file name: plain data, dumped as the name's ending says, or text. Templates see the paths as ``files``. `arguments`
-    are the job's `args` as this version takes them as flags, `environment` what it is given as variables.
+    file name: plain data, dumped as the name's ending says, or text. Templates see the paths as ``files``, by
+    the name without its ending. `arguments` are the job's `args` as this version takes them as flags, `environment`
+    what it is given as variables.
     """
 
     name: str
@@ -169,13 +207,17 @@ class Engine:
     lists: Mapping[str, str] = field(default_factory=dict)
     owned: Mapping[str, str] = field(default_factory=dict)
     config: str | None = None
+    workspace: str = "/workspace"
     rendezvous: bool = False
+    finite: bool = False
     shm: int | None = None
     cache: str | None = None
+    cache_home: str = ".cache/huggingface"
     stop_signal: str = "SIGTERM"
     stop_grace: float = 10.0
     spelling: Spelling = Spelling()
     names_gpus: Callable[[str | None], Naming] = by_uuid
+    degrees: Callable[[Job], Mapping[str, int]] = no_degrees
     check: Callable[[Job], Iterable[Complaint]] = no_complaints
     fits: Callable[[Task], Iterable[Complaint]] = no_objections
     files: Callable[[Task], Mapping[str, Any]] = none_to_write
@@ -187,5 +229,6 @@ class Engine:
 
     @property
     def scripted(self) -> bool:
-        """Whether it runs a script of the user's: what that writes, in a container too, is to be the user's."""
-        return "script" in self.requires
+        """Whether it writes for the user, by his script or by itself: what it writes, in a container too, is to be
+        the user's."""
+        return self.finite or bool(self.requires & {"script", "config", "trainer"})

@@ -7,17 +7,18 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal, NamedTuple
 
-Kind = Literal["bool", "int", "float", "str", "choice", "json"]
+Kind = Literal["bool", "int", "float", "str", "choice", "json", "any"]
 
 
 @dataclass(frozen=True)
 class Flag:
     """One flag, `name` without its dashes as the engine's own parser spells it.
 
-    `kind` is that of one value; `also` are words taken beside it (``auto``); `low` and `high` are within the range,
-    `above` is not. `many`: how several values are given: ``words`` after one flag, ``repeat`` (the flag again), a
-    separator that joins them, or the number of words. `bare`: the value may be left out. `suffix`: 8k and 2M are
-    numbers. `negative` is the flag that turns a bool off. `scripts` are those that have it, none named: all.
+    `kind` is that of one value (``any``: nobody says which); `also` are words taken beside it (``auto``); `low` and
+    `high` are within the range, `above` is not. `many`: how several values are given: ``words`` after one flag,
+    ``repeat`` (the flag again), a separator that joins them, or the number of words. `bare`: the value may be left
+    out. `suffix`: 8k and 2M are numbers. `negative` is the flag that turns a bool off. `scripts` are those that have
+    it, none named: all.
     """
 
     name: str

@@ -12,7 +12,8 @@ from mgpu.values.spec import Job
 
 
 class Layout(NamedTuple):
-    """A decided parallel layout; the product of tensor, pipeline and data is the number of GPUs or ranks."""
+    """A decided parallel layout; the product of tensor, pipeline and data, and of what the engine's own flags
+    add (its `degrees`), is the number of GPUs or ranks."""
 
     tensor: int = 1
     pipeline: int = 1

@@ -57,11 +57,13 @@ class Ready(NamedTuple):
 
 @dataclass(frozen=True)
 class Job:
-    """One job. Durations in seconds, sizes in bytes; `path` is where it stands in the document."""
+    """One job. Durations in seconds, sizes in bytes; `path` is where it stands in the document; it `serves` if it runs
+    until stopped (a server) rather than until done."""
 
     kind: str
     name: str
     engine: str
+    serves: bool = False
     path: Path = ()
     model: str | None = None
     quantization: str | None = None
@@ -89,11 +91,6 @@ class Job:
     needs: Mapping[str, str] = field(default_factory=dict)
     replicas: int = 1
     ready: Ready = Ready()
-
-    @property
-    def serves(self) -> bool:
-        """Whether it runs until stopped (a server) rather than until done."""
-        return self.kind == "inference"
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import pytest
 from mgpu import compile
 from mgpu.command.text import script
 from mgpu.engines import ENGINES
-from mgpu.errors import NoRoom
+from mgpu.errors import NoRoom, SpecError
 from mgpu.machine.file import resolve
 from mgpu.resources import folder
 from mgpu.spec.document import read
@@ -31,6 +31,8 @@ def output(text: str) -> str:
         done = compile(spec, machine)
     except NoRoom as refusal:
         return f"{'not now' if refusal.ever else 'never'}: {refusal.message}\n  hint: {refusal.hint}"
+    except SpecError as wrong:
+        return "\n".join(f"wrong: {problem.message}\n  hint: {problem.hint}" for problem in wrong.problems)
     return script(done.plan, done.commands).rstrip("\n")
 
 

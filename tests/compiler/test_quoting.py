@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from mgpu import Compiled, compile
 from mgpu.catalog.machines import shorthand
 from mgpu.command.text import script
+from mgpu.values.machine import FOLDER
 
 EXAMPLES = 20_000 if os.environ.get("MGPU_SOAK") else 150
 MACHINE = shorthand("2xrtx-4090")
@@ -55,11 +56,30 @@ TEXT = (
 WORD = TEXT.filter(lambda text: text and not text.startswith("-"))
 QUICK = settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
 
+DEEPSPEED = {"train_micro_batch_size_per_gpu": 4}
+AXOLOTL = {"base_model": "m", "datasets": [{"path": "d"}]}
+LLAMAFACTORY = {"model_name_or_path": "m", "output_dir": "o", "do_train": True}
+
 ENGINES: dict[str, dict[str, Any]] = {
     "vllm": {"kind": "inference", "fields": ["model"], "args": True},
     "sglang": {"kind": "inference", "fields": ["model"], "args": True},
+    "tensorrt-llm": {"kind": "inference", "fields": ["model"], "args": True},
+    "lmdeploy": {"kind": "inference", "fields": ["model"], "args": True},
+    "tgi": {"kind": "inference", "fields": ["model"], "args": True},
+    "ollama": {"kind": "inference", "fields": [], "settings": True},
     "llamacpp": {"kind": "inference", "fields": ["model"], "args": True},
     "torchrun": {"kind": "training", "fields": ["script"], "args": True, "script_args": True},
+    "deepspeed": {"kind": "training", "fields": ["script"], "args": True, "script_args": True, "config": DEEPSPEED},
+    "accelerate": {"kind": "training", "fields": ["script"], "args": True, "script_args": True},
+    "kohya": {"kind": "training", "fields": ["script"], "script_args": True},
+    "axolotl": {"kind": "training", "fields": [], "args": True, "config": AXOLOTL},
+    "llamafactory": {"kind": "training", "fields": [], "config": LLAMAFACTORY},
+    "trl": {"kind": "training", "fields": [], "args": True, "trainer": "sft"},
+    "comfyui": {"kind": "inference", "fields": [], "args": True},
+    "a1111": {"kind": "inference", "fields": [], "args": True},
+    "forge": {"kind": "inference", "fields": [], "args": True},
+    "diffusers": {"kind": "inference", "fields": ["model"], "prompts": True},
+    "xdit": {"kind": "inference", "fields": ["model"], "args": True},
     "custom": {"kind": "inference", "fields": [], "command": True},
     "task": {"kind": "task", "fields": [], "command": True},
 }  # fmt: skip
@@ -71,7 +91,8 @@ def specs(draw: st.DrawFn, engine: str) -> tuple[dict[str, Any], list[str], dict
     about = ENGINES[engine]
     env = draw(st.dictionaries(st.sampled_from(["A", "B_C"]), TEXT, max_size=2))
     spec: dict[str, Any] = {"kind": about["kind"], "name": "x", "gpus": 1, "env": env, "runtime": "process"}
-    words = []
+    words: list[str] = []
+    spec |= {key: about[key] for key in ("config", "trainer") if key in about}
     if about.get("args"):
         spec["version"] = "99.0"  # whose flags nobody has listed
     if engine != "task":
@@ -87,6 +108,13 @@ def specs(draw: st.DrawFn, engine: str) -> tuple[dict[str, Any], list[str], dict
                 f"--some-flag={flag}" if flag.startswith("-") and engine != "llamacpp" else flag,
                 *spec[key]["many"],
             ]
+    if about.get("settings"):
+        variables = draw(st.dictionaries(st.sampled_from(["A", "B_C"]), TEXT, max_size=2))
+        spec |= {"model": "m", "version": "99.0", "args": variables}
+        env = variables | env
+    if about.get("prompts"):
+        spec["args"] = {"prompt": draw(st.lists(TEXT.filter(bool), min_size=1, max_size=3))}
+        words += [f"--prompt={text}" if text.startswith("-") else text for text in spec["args"]["prompt"]]
     if about.get("command"):
         spec["command"] = ["program", *draw(st.lists(TEXT, max_size=4))]
         words += spec["command"]
@@ -152,5 +180,5 @@ def test_the_printed_line_means_the_same_to_a_shell(engine: str, tmp_path: Path)
             assert "/home/ada/a b:/c" in words
         else:
             env = dict(command.env)
-            assert tuple(words[1:-2]) == command.argv[1:]
+            assert words[1:-2] == [word.replace(FOLDER, str(tmp_path)) for word in command.argv[1:]]
             assert words[-2:] == [f"A={env.get('A', '')}", f"B_C={env.get('B_C', '')}"]

@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from mgpu.catalog.repositories import chosen
-from mgpu.engines import llamacpp, sglang, vllm
+from mgpu.catalog.repositories import chosen, pipeline
+from mgpu.engines import llamacpp, sglang, tensorrt_llm, tgi, vllm
 
 SHARDS = ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"]
 INDEX = "model.safetensors.index.json"
@@ -74,3 +74,51 @@ def test_a_file_that_is_named() -> None:
     assert llamacpp.chosen(QUANTS, "", "M-f16.gguf") == ["m-F16.gguf"]
     assert llamacpp.chosen(QUANTS, "", "none.gguf") == []
     assert llamacpp.chosen(["mmproj-F16.gguf", "m-Q8_0.gguf"], sees=False) == ["m-Q8_0.gguf"]
+
+
+@pytest.mark.parametrize(("files", "read"), [
+    (["model.safetensors", "consolidated.safetensors", "model.bin", "config.json", "a/b.safetensors"],
+     ["model.safetensors", "consolidated.safetensors", "config.json"]),
+    (["pytorch_model.bin", "training_args.bin", "config.json"], ["pytorch_model.bin", "config.json"]),
+    (["config.json"], ["config.json"]),
+])  # fmt: skip
+def test_what_tgi_downloads(files: list[str], read: list[str]) -> None:
+    assert tgi.chosen(files) == read
+
+
+def test_what_tensorrt_llm_leaves_out() -> None:
+    assert tensorrt_llm.chosen(["original/a.pth", "a.safetensors", "config.json"], None) == [
+        "a.safetensors",
+        "config.json",
+    ]
+
+
+FLUX = {
+    "_class_name": "FluxPipeline",
+    "_diffusers_version": "0.30.0",
+    "scheduler": ["diffusers", "FlowMatchEulerDiscreteScheduler"],
+    "text_encoder": ["transformers", "CLIPTextModel"],
+    "tokenizer_2": ["transformers", "T5TokenizerFast"],
+    "transformer": ["diffusers", "FluxTransformer2DModel"],
+    "image_encoder": [None, None],
+}
+SHARDED = [f"transformer/diffusion_pytorch_model-0000{part}-of-00002.safetensors" for part in (1, 2)]
+SMALL = ["model_index.json", "scheduler/scheduler_config.json", "tokenizer_2/spiece.model", "transformer/config.json"]
+TRANSFORMER = ["transformer/diffusion_pytorch_model.safetensors.index.json", *SHARDED]
+
+
+@pytest.mark.parametrize(("files", "variant", "read"), [
+    ([*SMALL, *TRANSFORMER, "flux1-dev.safetensors", "ae.safetensors", "README.md", "dev_grid.jpg"], None,
+     [*SMALL, *TRANSFORMER]),
+    ([*SMALL, "text_encoder/model.safetensors", "text_encoder/pytorch_model.bin", "text_encoder/flax_model.msgpack"],
+     None, [*SMALL, "text_encoder/model.safetensors"]),
+    ([*SMALL, "text_encoder/model.safetensors", "text_encoder/model.fp16.safetensors"], None,
+     [*SMALL, "text_encoder/model.safetensors"]),
+    ([*SMALL, "text_encoder/model.safetensors", "text_encoder/model.fp16.safetensors"], "fp16",
+     [*SMALL, "text_encoder/model.fp16.safetensors"]),
+    ([*SMALL, "text_encoder/pytorch_model.bin"], "fp16", [*SMALL, "text_encoder/pytorch_model.bin"]),
+    ([*SMALL, "image_encoder/config.json", "image_encoder/model.safetensors", "controlnet/config.json"], None, SMALL),
+    (["config.json", "model.safetensors"], None, []),
+])  # fmt: skip
+def test_what_a_pipeline_of_diffusers_reads(files: list[str], variant: str | None, read: list[str]) -> None:
+    assert pipeline(files, lambda _: json.dumps(FLUX).encode(), variant) == read

@@ -16,6 +16,8 @@ def text(data: Mapping[str, Any]) -> str:
     """The list as the JSON that `mgpu.catalog.flags` reads. Empty sections and fields are left out."""
     parts = [f'"source": {_json(data["source"])}'] if data.get("source") else []
     parts.append(f'"flags": {_lines(data["flags"])}')
+    if data.get("more"):
+        parts.append(f'"more": {_lines(data["more"])}')
     if data.get("removed"):
         parts.append(f'"removed": {_lines(data["removed"])}')
     if data.get("excludes"):

@@ -76,6 +76,6 @@ def test_nothing_of_it_stays(server: Served, case: tuple[str, int]) -> None:
     assert host.free() == 4
 
 
-def test_its_end_is_no_crash(server: Served, case: tuple[str, int]) -> None:
-    """What SGLang says, and exits with 137, where one of its children ends before it does."""
+def test_its_end_is_no_crash(server: Served) -> None:
+    """Only its first process is asked to end: SGLang takes the end of a child for a crash."""
     assert "crashed with exit code" not in server.out.read_text()

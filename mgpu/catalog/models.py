@@ -1,0 +1,97 @@
+"""The models that mgpu knows: a repository or a name in, its sizes out (models.json; each row has its sources)."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+TUNED = frozenset(("instruct", "it", "chat", "base", "hf", "meta"))
+"""What tells how a model was trained on or packed, and nothing of its sizes."""
+QUANTIZED = frozenset((
+    "awq", "gptq", "int4", "int8", "4bit", "8bit", "4", "8", "bit", "w4a16", "w8a8", "w8a16", "fp8",
+    "dynamic", "quantized", "bnb", "nf4", "nvfp4", "fp4", "gguf", "bf16", "fp16", "marlin",
+))  # fmt: skip
+"""What tells how its weights are stored."""
+
+
+class Model(NamedTuple):
+    """A model as published. `params` counts all weights of the checkpoint, `text_params` those of its language model;
+    of a diffusion model only these are known, in parts (`facts`). `layers`, `heads`, `kv_heads`, `head_dim`, `hidden`
+    are its language model's; `experts` of each layer that has them, 0 where none has; `context` in tokens. `config` are
+    all its dimensions by the names of its config.json, `facts` the whole row with its sources."""
+
+    id: str
+    repository: str
+    aliases: tuple[str, ...]
+    kind: str
+    dtype: str
+    params: int | None
+    text_params: int | None
+    hidden: int | None
+    layers: int | None
+    heads: int | None
+    kv_heads: int | None
+    head_dim: int | None
+    experts: int
+    context: int | None
+    config: Mapping[str, Any]
+    facts: Mapping[str, Any]
+
+
+@cache
+def models() -> tuple[Model, ...]:
+    """Every model of the catalogue."""
+    rows: list[dict[str, Any]] = json.loads(Path(__file__).with_name("models.json").read_text("utf-8"))["models"]
+    return tuple(_model(row) for row in rows)
+
+
+def _model(row: dict[str, Any]) -> Model:
+    config = row.get("config", {})
+    return Model(
+        row["id"],
+        row["hf_id"],
+        tuple(row["aliases"]),
+        row["kind"],
+        row["native_dtype"],
+        row.get("params_total"),
+        row.get("params_text"),
+        config.get("hidden_size"),
+        config.get("num_hidden_layers"),
+        config.get("num_attention_heads"),
+        config.get("num_key_value_heads"),
+        config.get("head_dim"),
+        config.get("moe", {}).get("num_experts", 0),
+        config.get("max_position_embeddings"),
+        config,
+        row,
+    )
+
+
+def by_name(name: str) -> Model | None:
+    """The model that `name` means: its id, its repository, a repository of the same weights tuned or quantized
+    (``hugging-quants/Meta-Llama-3.1-70B-Instruct-AWQ-INT4``), or an alias. Any other word in a name makes it another
+    model: a distilled or pruned one may have other sizes."""
+    return _spellings().get(plain(name))
+
+
+@cache
+def _spellings() -> dict[str, Model]:
+    known: dict[str, Model] = {}
+    for model in models():
+        for name in (model.id, model.repository, *model.aliases):
+            known.setdefault(plain(name), model)
+    return known
+
+
+def words(name: str) -> tuple[str, ...]:
+    """The words of a model's name, without the owner of its repository; ``3.1`` is one."""
+    return tuple(re.findall(r"[a-z0-9.:]+", name.rstrip("/").rpartition("/")[2].lower().removesuffix(".gguf")))
+
+
+def plain(name: str) -> str:
+    """The words that tell models apart."""
+    return "-".join(word for word in words(name) if word not in TUNED | QUANTIZED)

@@ -1,0 +1,82 @@
+"""accelerate, Hugging Face's launcher. Facts read from accelerate 1.15.0 and run with it.
+
+The config file is written from the spec and always named, and what it says of the ranks is said on the command line as
+well, before the script: what follows the script is the script's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from mgpu.catalog import accelerate
+from mgpu.values.engine import Complaint, Engine, Spelling, asked_ranks, ranks, said
+from mgpu.values.plan import Task
+from mgpu.values.spec import Job
+
+
+def precision(job: Job) -> str:
+    """The mixed precision that the spec says, under args or config; accelerate's own default is none."""
+    return str(said(job, "mixed_precision") or job.config.get("mixed_precision") or "no")
+
+
+def check(job: Job) -> Iterable[Complaint]:
+    """What does not go together in the config file; one precision; as many ranks as sizes."""
+    yield from accelerate.complaints(job)
+    one, other = said(job, "mixed_precision"), job.config.get("mixed_precision")
+    if one and other and one != other:
+        message = f"args say mixed_precision {one}, and config says {other}"
+        yield Complaint(message, ("args", "mixed_precision"), "keep one of them", key=True)
+    if count := asked_ranks(job):
+        yield from accelerate.sizes(job, count)
+
+
+def fits(task: Task) -> Iterable[Complaint]:
+    """The sizes, where the machine decides how many GPUs there are."""
+    if asked_ranks(task.job) is None:
+        yield from accelerate.sizes(task.job, ranks(task.layout))
+
+
+def variables(task: Task) -> Mapping[str, Any]:
+    """The flags that say how many ranks there are and how they work together."""
+    return {
+        **accelerate.variables(task),
+        "precision": None if said(task.job, "mixed_precision") else precision(task.job),
+    }
+
+
+def files(task: Task) -> Mapping[str, Any]:
+    """The config file."""
+    return {accelerate.FILE: accelerate.settings(task, precision(task.job))}
+
+
+ENGINE = Engine(
+    name="accelerate",
+    kinds=("training",),
+    version="1.15.0",
+    image="huggingface/accelerate:gpu-release-{version}",
+    package="accelerate",
+    dimensions=("data",),
+    takes=frozenset(("script_args", "args", "config", "parallel", "version", "model")),
+    requires=frozenset(("script",)),
+    lists={"args": "accelerate", "config": "accelerate-config"},
+    owned={
+        **accelerate.OWNED,
+        "distributed_type": "nothing: it follows from gpus, and from fsdp_config or deepspeed_config",
+        "compute_environment": "nothing: it runs here",
+        "use_cpu": "gpus: 0",
+        "same_network": "nothing: one machine",
+        "rdzv_backend": "nothing: one machine",
+    },
+    config=accelerate.FILE,
+    rendezvous=True,
+    shm=8 * 2**30,
+    cache="/cache/huggingface",
+    stop_grace=30.0,
+    spelling=Spelling(negation=None, equals=True),
+    check=check,
+    fits=fits,
+    files=files,
+    variables=variables,
+    environment=accelerate.environment,
+)

@@ -1,0 +1,107 @@
+"""Ollama. Facts read from ollama/ollama at fb3076099 (August 2026, 0.33).
+
+It has no flags: what others say in flags it reads from the environment of its server, and under `args` stand the names
+of those variables. On several GPUs a model lies on one of them if it fits there (packed), unless it is told to spread:
+`parallel: {pipeline: 2}` does, for what it spreads are whole layers.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from mgpu.values.command import Probe, Trial
+from mgpu.values.engine import Complaint, Engine, said, url
+from mgpu.values.plan import Task
+from mgpu.values.spec import Job
+
+SPREAD = "OLLAMA_SCHED_SPREAD"
+OWN = ("OLLAMA_HOST", "OLLAMA_CONTEXT_LENGTH")
+"""The variables that mgpu sets, which must not be set once more under env."""
+NAME = re.compile(r"[A-Z][A-Z0-9_]*")
+HINT = "its settings are variables: OLLAMA_NUM_PARALLEL, ..."
+TAKE = 6 * 3600.0
+"""Seconds that fetching a model may take."""
+
+
+def check(job: Job) -> Iterable[Complaint]:
+    """What is said twice, and what is left open on several GPUs."""
+    wide, spread = (job.parallel.pipeline or 1) > 1, said(job, SPREAD)
+    if wide and spread is False:
+        yield Complaint(f"{SPREAD}: false packs the model, and pipeline spreads it", ("args", SPREAD), "keep one")
+    if (job.gpus.count or 2) > 1 and job.parallel.pipeline is None and spread is None:
+        message = "Ollama puts a model that fits on one GPU there, and leaves the others idle"
+        hint = f"parallel: {{pipeline: {job.gpus.count or 2}}} to spread it, args: {{{SPREAD}: false}} if that is meant"
+        yield Complaint(message, ("gpus",), hint, warning=True)
+    for name in job.args:
+        if not NAME.fullmatch(name):
+            yield Complaint(f"{name} is no variable of Ollama's, and it has no flags", ("args", name), HINT, key=True)
+    for name in OWN:
+        if name in job.env:
+            key = "host and port" if name == "OLLAMA_HOST" else "context_length"
+            yield Complaint(f"{name} is set by mgpu", ("env", name), f"use {key} instead", key=True)
+
+
+def environment(task: Task) -> Mapping[str, str]:
+    """The settings as Ollama reads them. Replicas share a store of models, and one that starts must not remove what
+    another is just fetching (OLLAMA_NOPRUNE)."""
+    job = task.job
+    listen = "0.0.0.0" if task.runtime == "docker" else job.host
+    own = {"OLLAMA_HOST": f"{f'[{listen}]' if ':' in listen else listen}:{task.port}"}
+    if (job.parallel.pipeline or 1) > 1:
+        own[SPREAD] = "1"
+    if job.context_length:
+        own["OLLAMA_CONTEXT_LENGTH"] = str(job.context_length)
+    if job.replicas > 1:
+        own["OLLAMA_NOPRUNE"] = "1"
+    return own | {name: _text(value) for name, value in job.args.items()}
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(int(value))
+    if isinstance(value, (list, tuple)):
+        return ",".join(_text(item) for item in value)
+    return str(value)
+
+
+def arguments(_: Task) -> Mapping[str, Any]:
+    """None of its settings is a flag."""
+    return {}
+
+
+def probe(task: Task) -> Probe:
+    """Ready when the model writes a token. One that is not in the store yet is fetched by the server itself, which is
+    asked to: a server that merely lives answers, and lists what it has."""
+    model = task.job.model
+    fetch = Trial(url(task, "/api/pull"), {"model": model, "stream": False}, TAKE)
+    body = {"model": model, "prompt": "Hello", "stream": False, "options": {"num_predict": 1}}
+    trial = Trial(url(task, "/api/generate"), body, 600.0, fetch)
+    return Probe("http", url(task, "/api/tags"), "models", within=TAKE, trial=trial)
+
+
+ENGINE = Engine(
+    name="ollama",
+    kinds=("inference",),
+    version="0.33.0",
+    image="ollama/ollama:{version}",
+    entrypoint=("ollama",),
+    port=11434,
+    dimensions=("pipeline",),
+    takes=frozenset(("quantization", "context_length", "args", "parallel", "version")),
+    requires=frozenset(("model",)),
+    lists={"args": "ollama"},
+    owned={
+        "OLLAMA_HOST": "host and port",
+        "OLLAMA_CONTEXT_LENGTH": "context_length",
+        "CUDA_VISIBLE_DEVICES": "gpus",
+    },
+    cache="/root/.ollama",
+    cache_home=".ollama",
+    stop_grace=30.0,
+    check=check,
+    probe=probe,
+    environment=environment,
+    arguments=arguments,
+)
