@@ -154,9 +154,10 @@ class Keeper:
             task.gone = True
             code = task.code or 0
             self.settle(task, 128 - code if code < 0 else code)
+        elif task.stays():
+            self.note("leftover", task, pids=sorted(left))
         elif not task.cleared:
             task.cleared = True
-            self.note("leftover", task, pids=sorted(left))
             if task.stopping is None:
                 self.stop(task)
             else:

@@ -15,6 +15,9 @@ MOST_DEATHS, LONG = 10, 60.0
 """So often in a row may what stands for a container be killed and be started anew; once it has lived for LONG seconds
 the row is over."""
 
+MOMENT = 0.5
+"""Seconds within which what serves a process, as Python's resource tracker does, sees its end and ends as well."""
+
 
 class Task:
     """One command of the run and how far it is."""
@@ -29,7 +32,8 @@ class Task:
         self.failed = False
         self.gone = False
         self.stopping: float | None = None
-        self.killed = self.cleared = False
+        self.killed = self.cleared = self.told = False
+        self.ended = 0.0
         self.why: int | None = None
         self.watch: Watch | None = None
         self.boxed: bool = command["container"] is not None
@@ -55,6 +59,14 @@ class Task:
         self.latest = time.monotonic()
         self.started = self.started or self.latest
         self.code, self.again = None, None
+
+    def stays(self) -> bool:
+        """Whether it is to be told, once, that what the first process has left behind stays."""
+        now = time.monotonic()
+        self.ended = self.ended or now
+        tell = not self.told and now > self.ended + MOMENT
+        self.told = self.told or tell
+        return tell
 
     def died(self) -> bool:
         """Whether the process that stands for a container was killed, which says nothing of the container; it is then

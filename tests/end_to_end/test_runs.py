@@ -171,6 +171,13 @@ def test_what_a_task_leaves_behind_is_ended_with_it(host: Host) -> None:
     assert host.free() == 4
 
 
+@pytest.mark.parametrize(("lasts", "told"), [("0.1", False), ("100", True)])
+def test_what_sees_the_end_for_itself_is_not_told(host: Host, lasts: str, told: bool) -> None:
+    done = host.mgpu("run", host.task(f"trap '' TERM; sleep {lasts} & exit 0", stop_grace="1s"))
+    assert done.returncode == 0
+    assert ("left processes behind" in done.stderr) is told
+
+
 def test_interrupt_stops_and_a_second_one_kills(host: Host) -> None:
     spec = host.task("trap 'echo stopping; exit 0' TERM; echo $$ > pid; while true; do sleep 0.05; done")
     runner = host.start("run", spec)
