@@ -175,6 +175,10 @@ class Keeper:
         elif task.why is None and code == 0 and not task.ready:
             refusal = f" ({task.watch.refusal})" if task.watch else ""
             code, more = 1, {"why": f"it ended before it was ready{refusal}"}
+        elif task.why is None and code == 0 and task.command["serves"]:
+            code, more = 1, {"why": "nobody stopped this server, and it has ended by itself"}
+        elif task.why is None and code == 128 + signal.SIGKILL:
+            more = {"why": "SIGKILL ended it: the kernel for want of memory, somebody, or it itself; its log may say"}
         task.code = code
         task.failed = code != 0 and task.why != STOPPED
         self.note("failed" if task.failed else "ended", task, code=code, **more)

@@ -23,7 +23,7 @@ def value_complaints(flag: Flag, value: Any, path: Path, *, config: bool = False
     number."""
     if config and isinstance(value, float) and value.is_integer():
         value = int(value)
-    if value is None and config:
+    if config and (value is None or (flag.kind == "json" and isinstance(value, str))):  # the path of another file
         return
     if isinstance(value, str) and "${" in value:  # filled in later
         return
@@ -110,14 +110,12 @@ def _json(_: Flag, value: Any) -> Problem | None:
     if isinstance(value, (Mapping, list, tuple)):
         return None
     if isinstance(value, str):
-        if not value.startswith(("{", "[")):
-            return None
         try:
-            json.loads(value)
+            if isinstance(json.loads(value), (dict, list)):
+                return None
         except ValueError:
-            return "wants JSON", "write it as a mapping, without quotes"
-        return None
-    return "wants a mapping", None
+            pass
+    return "wants a mapping", "write it without quotes: {key: value}" if isinstance(value, str) else None
 
 
 def _anything(_: Flag, __: Any) -> Problem | None:
