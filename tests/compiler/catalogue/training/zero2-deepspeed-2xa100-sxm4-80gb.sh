@@ -1,8 +1,8 @@
-# zero2 on 4xa100-sxm4-80gb
+# zero2 on 2xa100-sxm4-80gb
 #   zero2  deepspeed 0.19.8 (process), GPUs 0,1
 
 # zero2
-#   GPUs: joined by NVLINK, the best there is free
+#   GPUs: all there are
 #   layout: data 2, from 2 GPUs
 mkdir -p "$PWD"/.mgpu/zero2
 cat > "$PWD"/.mgpu/zero2/deepspeed.json <<'EOF'

@@ -1,15 +1,15 @@
-# llm-and-client on 2xrtx-4090
+# chat-and-client on 1xrtx-4090
 #   llm  vllm 0.32.0 (docker), GPU 0, 127.0.0.1:8000
 #   ask  task (process), no GPU, after llm is ready
 
 # llm
-#   GPU: the first that is free
+#   GPU: the only one
 #   runtime: docker, which can give containers GPUs here
 (
 docker run \
     --rm \
     --init \
-    --name mgpu-llm-and-client-llm \
+    --name mgpu-chat-and-client-llm \
     --security-opt no-new-privileges \
     --log-driver local \
     --gpus '"device=0"' \

@@ -1,8 +1,8 @@
-# flux-speed on 4xa100-pcie-80gb
+# flux-speed on 2xa100-pcie-80gb
 #   flux-speed  diffusers 0.42.1 (process), GPUs 0,1
 
 # flux-speed
-#   GPUs: joined by PHB, the best there is free
+#   GPUs: all there are
 #   layout: ulysses 2, as the spec says
 mkdir -p "$PWD"/.mgpu/flux-speed
 cat > "$PWD"/.mgpu/flux-speed/text_to_image.py <<'EOF'
