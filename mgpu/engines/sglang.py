@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from mgpu.catalog.flags import numbers
-from mgpu.catalog.repositories import chosen, local
+from mgpu.catalog.repositories import loaded
 from mgpu.catalog.shards import equal_shares, fp8, fp8_cache, heads_as_placed, heads_as_said
 from mgpu.values.command import Probe
 from mgpu.values.engine import Complaint, Engine, Hub, Naming, Spelling, key_in_sight, listed_and_asked, said
@@ -82,33 +82,13 @@ def probe(task: Task) -> Probe:
     return listed_and_asked(task, "served-model-name", within=1800.0)
 
 
-FORMATS = {
-    "dummy": (),
-    "safetensors": ("*.safetensors",),
-    "fastsafetensors": ("*.safetensors",),
-    "instanttensor": ("*.safetensors",),
-    "mistral": ("consolidated*.safetensors",),
-    "npcache": ("*.bin",),
-    "pt": ("*.pt",),
-}
-"""The weights that a load-format reads; every other takes the first of ANY that there is (model_loader/loader.py)."""
 ANY = ("*.safetensors", "*.bin", "*.pt")
+"""The weights that it looks for, the first that there are."""
 
 
 def hub(task: Task) -> Hub | None:
-    """The configuration and the weights of a repository."""
-    job = task.job
-    model, form = job.model or "", str(said(job, "load-format") or "auto")
-    if local(model):
-        return None
-    instead = "SGLang is told to keep it in download-dir, and fetches it at its start"
-    revision, patterns = said(job, "revision"), FORMATS.get(form.lower(), ANY)
-    return Hub(
-        model,
-        lambda files, content: chosen(files, content, patterns),
-        str(revision) if revision else None,
-        instead=instead if said(job, "download-dir") else None,
-    )
+    """The configuration and the weights of a repository, as model_loader/loader.py chooses them."""
+    return loaded(task.job, "SGLang", ANY)
 
 
 ENGINE = Engine(
