@@ -13,7 +13,7 @@ from typing import Any
 from mgpu.catalog.flags import numbers
 from mgpu.catalog.models import by_name
 from mgpu.catalog.repositories import loaded
-from mgpu.catalog.shards import equal_shares, fp8, fp8_cache, heads_as_placed, heads_as_said
+from mgpu.catalog.shards import equal_shares, fp8, fp8_cache, heads_as_placed, heads_as_said, on_gpus
 from mgpu.values.command import Probe
 from mgpu.values.engine import Complaint, Engine, Hub, Naming, Spelling, listed_and_asked, said
 from mgpu.values.plan import Task
@@ -53,6 +53,7 @@ EXPERTS = "enable-expert-parallel"
 
 def fits(task: Task) -> Iterable[Complaint]:
     """Equal shares, and FP8 where the GPUs have no units for it: weight only from 7.5 on (Marlin; docs, fp8.md)."""
+    yield from on_gpus(task, "vLLM")
     yield from heads_as_placed(task, "vLLM", stages=True)
     if task.layout.tensor * task.layout.pipeline > 1:
         yield from equal_shares(task, "vLLM")

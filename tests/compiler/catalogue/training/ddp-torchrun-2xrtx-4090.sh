@@ -12,5 +12,5 @@ torchrun \
     --standalone \
     --nproc-per-node 2 \
     train.py \
-    --lr 1.0e-4 \
+    --lr 0.005 \
     --epochs 3

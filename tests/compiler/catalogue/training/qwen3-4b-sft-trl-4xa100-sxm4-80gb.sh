@@ -17,7 +17,6 @@ trl sft \
     --learning_rate 1.0e-5 \
     --num_train_epochs 1 \
     --max_length 2048 \
-    --packing \
     --bf16 true \
     --accelerate_config zero3 \
     --num_processes 4 \

@@ -12,6 +12,9 @@ datasets:
     type: chat_template
     split: "train[:20%]"
     field_messages: conversations
+    message_property_mappings:
+      role: from
+      content: value
 output_dir: output
 sequence_len: 4096
 sample_packing: true

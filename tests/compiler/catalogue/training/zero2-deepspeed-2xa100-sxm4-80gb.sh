@@ -18,7 +18,8 @@ cat > "$PWD"/.mgpu/zero2/deepspeed.json <<'EOF'
     "type": "AdamW",
     "params": {
       "lr": 2e-05,
-      "weight_decay": 0.01
+      "weight_decay": 0.01,
+      "torch_adam": true
     }
   },
   "zero_optimization": {
