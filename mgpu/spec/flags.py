@@ -134,8 +134,10 @@ class _Place:
 
     def _elsewhere(self, name: str) -> str | None:
         for place, known in self.lists.items():
-            if known and known.find(name):
-                return f"put it under {place}:"
+            if known and (found := known.find(name)):
+                owned = {plain(own): key for own, key in self.engine.owned.items()}
+                owner = owned.get(plain(found.name), "nothing")
+                return f"put it under {place}:" if owner.startswith("nothing") else f"use {owner} instead"
         return None
 
     def _deprecated(self, flag: Flag, name: str, path: Path) -> Iterator[Complaint]:

@@ -5,10 +5,10 @@
 # comfyui.0
 #   GPU: the first that is free
 (
-cd "$PWD"/ComfyUI
 export CUDA_DEVICE_ORDER=PCI_BUS_ID
 export CUDA_VISIBLE_DEVICES=0
 export PYTHONUNBUFFERED=1
+cd "$PWD"/ComfyUI
 python main.py \
     --listen 127.0.0.1 \
     --port 8188 \
@@ -18,10 +18,10 @@ python main.py \
 # comfyui.1
 #   GPU: the first that is free
 (
-cd "$PWD"/ComfyUI
 export CUDA_DEVICE_ORDER=PCI_BUS_ID
 export CUDA_VISIBLE_DEVICES=1
 export PYTHONUNBUFFERED=1
+cd "$PWD"/ComfyUI
 python main.py \
     --listen 127.0.0.1 \
     --port 8189 \

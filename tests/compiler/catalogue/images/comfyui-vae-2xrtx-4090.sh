@@ -10,12 +10,12 @@ shared:
   checkpoints: checkpoints
   vae: vae
 EOF
-cd "$PWD"/ComfyUI
 export CUDA_DEVICE_ORDER=PCI_BUS_ID
 export CUDA_VISIBLE_DEVICES=0,1
 export PYTHONUNBUFFERED=1
+cd "$PWD"/ComfyUI
 python main.py \
     --listen 127.0.0.1 \
     --port 8188 \
     --disable-auto-launch \
-    --extra-model-paths-config "$PWD"/.mgpu/comfyui/extra_model_paths.yaml
+    --extra-model-paths-config "$OLDPWD"/.mgpu/comfyui/extra_model_paths.yaml

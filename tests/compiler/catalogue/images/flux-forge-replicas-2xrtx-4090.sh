@@ -5,11 +5,11 @@
 # flux.0
 #   GPU: the first that is free
 (
-cd "$PWD"/stable-diffusion-webui-forge
 export COMMANDLINE_ARGS=''
 export CUDA_DEVICE_ORDER=PCI_BUS_ID
 export CUDA_VISIBLE_DEVICES=0
 export PYTHONUNBUFFERED=1
+cd "$PWD"/stable-diffusion-webui-forge
 python launch.py \
     --server-name 127.0.0.1 \
     --port 7860 \
@@ -21,11 +21,11 @@ python launch.py \
 # flux.1
 #   GPU: the first that is free
 (
-cd "$PWD"/stable-diffusion-webui-forge
 export COMMANDLINE_ARGS=''
 export CUDA_DEVICE_ORDER=PCI_BUS_ID
 export CUDA_VISIBLE_DEVICES=1
 export PYTHONUNBUFFERED=1
+cd "$PWD"/stable-diffusion-webui-forge
 python launch.py \
     --server-name 127.0.0.1 \
     --port 7861 \

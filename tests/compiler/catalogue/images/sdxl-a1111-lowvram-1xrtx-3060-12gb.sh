@@ -3,11 +3,11 @@
 
 # sdxl
 #   GPU: the only one
-cd "$PWD"/stable-diffusion-webui
 export COMMANDLINE_ARGS=''
 export CUDA_DEVICE_ORDER=PCI_BUS_ID
 export CUDA_VISIBLE_DEVICES=0
 export PYTHONUNBUFFERED=1
+cd "$PWD"/stable-diffusion-webui
 python launch.py \
     --server-name 127.0.0.1 \
     --port 7860 \

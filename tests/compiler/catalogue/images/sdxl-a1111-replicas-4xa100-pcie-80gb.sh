@@ -7,11 +7,11 @@
 # sdxl.0
 #   GPU: the first that is free
 (
-cd "$PWD"/stable-diffusion-webui
 export COMMANDLINE_ARGS=''
 export CUDA_DEVICE_ORDER=PCI_BUS_ID
 export CUDA_VISIBLE_DEVICES=0
 export PYTHONUNBUFFERED=1
+cd "$PWD"/stable-diffusion-webui
 python launch.py \
     --server-name 127.0.0.1 \
     --port 7860 \
@@ -24,11 +24,11 @@ python launch.py \
 # sdxl.1
 #   GPU: the first that is free
 (
-cd "$PWD"/stable-diffusion-webui
 export COMMANDLINE_ARGS=''
 export CUDA_DEVICE_ORDER=PCI_BUS_ID
 export CUDA_VISIBLE_DEVICES=1
 export PYTHONUNBUFFERED=1
+cd "$PWD"/stable-diffusion-webui
 python launch.py \
     --server-name 127.0.0.1 \
     --port 7861 \
@@ -41,11 +41,11 @@ python launch.py \
 # sdxl.2
 #   GPU: the first that is free
 (
-cd "$PWD"/stable-diffusion-webui
 export COMMANDLINE_ARGS=''
 export CUDA_DEVICE_ORDER=PCI_BUS_ID
 export CUDA_VISIBLE_DEVICES=2
 export PYTHONUNBUFFERED=1
+cd "$PWD"/stable-diffusion-webui
 python launch.py \
     --server-name 127.0.0.1 \
     --port 7862 \
@@ -58,11 +58,11 @@ python launch.py \
 # sdxl.3
 #   GPU: the first that is free
 (
-cd "$PWD"/stable-diffusion-webui
 export COMMANDLINE_ARGS=''
 export CUDA_DEVICE_ORDER=PCI_BUS_ID
 export CUDA_VISIBLE_DEVICES=3
 export PYTHONUNBUFFERED=1
+cd "$PWD"/stable-diffusion-webui
 python launch.py \
     --server-name 127.0.0.1 \
     --port 7863 \

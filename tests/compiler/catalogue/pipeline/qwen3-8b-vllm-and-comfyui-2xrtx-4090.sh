@@ -18,10 +18,10 @@ vllm serve Qwen/Qwen3-8B \
 # pictures
 #   GPU: the first that is free
 (
-cd "$PWD"/ComfyUI
 export CUDA_DEVICE_ORDER=PCI_BUS_ID
 export CUDA_VISIBLE_DEVICES=1
 export PYTHONUNBUFFERED=1
+cd "$PWD"/ComfyUI
 python main.py \
     --listen 127.0.0.1 \
     --port 8188 \
