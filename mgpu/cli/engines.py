@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from mgpu.catalog.flags import versions
-from mgpu.engines import ENGINES, engine_named
+from mgpu.engines import ENGINES, engine_named, every
 from mgpu.errors import UsageError
 from mgpu.spec.flags import THEIRS
 from mgpu.spec.nearest import did_you_mean
@@ -26,11 +26,10 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def main(options: argparse.Namespace) -> int:
     if options.engine is None:
-        _print([_row(engine) for engine in ENGINES], _table, options)
+        _print([_row(engine) for engine in every()], _table, options)
         return 0
-    names = [engine.name for engine in ENGINES]
-    if options.engine not in names:
-        raise UsageError(f"there is no engine {options.engine!r}", did_you_mean(options.engine, names))
+    if options.engine not in ENGINES:
+        raise UsageError(f"there is no engine {options.engine!r}", did_you_mean(options.engine, ENGINES))
     engine = engine_named(options.engine)
     places = _places(engine, options.version)
     if options.flag is None:

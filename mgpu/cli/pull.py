@@ -54,7 +54,7 @@ def _compiled(spec: Spec, folder: str, given: str | None) -> Compiled:
     from mgpu.machine.file import resolve
     from mgpu.plan.vacant import vacant
 
-    here = snapshot.read(folder)
+    here = snapshot.read(folder, spec)
     machine: Machine = resolve(given) if given else here
     machine = replace(machine, home=here.home, folder=here.folder, user=here.user)
     return compile_spec(replace(spec, machine=None), vacant(machine))

@@ -54,9 +54,8 @@ def _dry(spec: Spec, folder: str, options: argparse.Namespace) -> int:
     from mgpu import compile_spec
     from mgpu.command.text import script
     from mgpu.machine import snapshot
-    from mgpu.spec.versions import pythons
 
-    compiled = compile_spec(spec, snapshot.read(folder, pythons(spec)), None, options.ignore_foreign)
+    compiled = compile_spec(spec, snapshot.read(folder, spec), None, options.ignore_foreign)
     show.warn(spec.document, compiled.plan.warnings)
     if options.json:
         import json

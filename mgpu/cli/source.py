@@ -67,9 +67,8 @@ def machine(path: Path, wanted: Spec, given: str | None) -> Machine:
         except UsageError as error:
             raise wanted.document.error(wanted.document.problem(error.message, ("machine",), error.hint)) from None
     from mgpu.machine.snapshot import read
-    from mgpu.spec.versions import pythons
 
-    return read(os.path.abspath(path.parent), pythons(wanted))
+    return read(os.path.abspath(path.parent), wanted)
 
 
 def _text(name: str) -> str:

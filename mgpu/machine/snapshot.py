@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
 from dataclasses import replace
 
-from mgpu.engines import ENGINES
+from mgpu.engines import engine_named, every
 from mgpu.machine import daemon, leases, mask, nvml, ports, software
 from mgpu.values.machine import Machine
+from mgpu.values.spec import Spec
 
 LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 """Where a container finds the memory it may use: cgroup v2, v1."""
 
 
-def read(folder: str, pythons: Iterable[str] = ()) -> Machine:
-    """The host as it is now; `folder` is the spec's, `pythons` are the interpreters that it names. Never fails for want
-    of a GPU or a driver: `notes` say so."""
+def read(folder: str, spec: Spec | None = None) -> Machine:
+    """The host as it is now; `folder` is the spec's, and of software only what `spec` may run is looked for. Never
+    fails for want of a GPU or a driver: `notes` say so."""
     found = nvml.read()
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     held = leases.holders([gpu.id for gpu in found.gpus])
-    packages = [engine.package for engine in ENGINES if engine.package]
+    engines = every() if spec is None else [engine_named(job.engine) for job in spec.jobs]
+    packages = [engine.package for engine in engines if engine.package]
+    pythons = sorted({job.python for job in spec.jobs if job.python}) if spec else ()
     masked = visible is not None and bool(found.gpus)
     return Machine(
         os.uname().nodename,

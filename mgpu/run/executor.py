@@ -15,7 +15,6 @@ from mgpu.errors import HostError, NoRoom
 from mgpu.machine import leases, snapshot
 from mgpu.run import configs, handover, images, preflight, runs, state
 from mgpu.run.hatch import Keeper, sent
-from mgpu.spec.versions import pythons
 
 if TYPE_CHECKING:
     import subprocess
@@ -62,7 +61,7 @@ def start(
         while True:
             free = leases.free()
             try:
-                compiled = compile_spec(spec, snapshot.read(folder, pythons(spec)), None, ignore_foreign)
+                compiled = compile_spec(spec, snapshot.read(folder, spec), None, ignore_foreign)
                 secrets = preflight.check(compiled, os.environ)
                 missing = images.missing(compiled.commands)
                 if not missing:

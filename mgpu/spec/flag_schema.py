@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from mgpu.engines import ENGINES
+from mgpu.engines import every
 from mgpu.spec.flag_values import SUFFIXED, WHOLE
 from mgpu.spec.flags import THEIRS
 from mgpu.spec.versions import listed
@@ -31,7 +31,7 @@ def definitions(kind: str) -> dict[str, Any]:
 def branches(kind: str) -> list[dict[str, Any]]:
     """What holds for a job of this kind with each engine, in the version that the flags are those of."""
     found = []
-    for engine in ENGINES:
+    for engine in every():
         places = [place for other, place, _ in _places(kind) if other is engine]
         if places:
             of = {key: {"const": getattr(engine, key)} for key in ("version", "image")}
@@ -46,7 +46,7 @@ def branches(kind: str) -> list[dict[str, Any]]:
 
 
 def _places(kind: str) -> Iterator[tuple[Engine, str, FlagList]]:
-    for engine in ENGINES:
+    for engine in every():
         for place in engine.lists if kind in engine.kinds else ():
             known = listed(engine, place, engine.version)
             if known:

@@ -201,7 +201,7 @@ SERVER = {
 
 
 def _engines(kind: str) -> dict[str, Key]:
-    names = tuple(engine.name for engine in ENGINES if kind in engine.kinds)
+    names = tuple(name for name, kinds in ENGINES.items() if kind in kinds)
     return {"engine": Key(Choice(names), "the program that does the work", True)}
 
 

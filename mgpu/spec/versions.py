@@ -7,7 +7,7 @@ import re
 from mgpu.catalog.flags import flags
 from mgpu.values.engine import Engine
 from mgpu.values.flag import FlagList
-from mgpu.values.spec import Job, Spec
+from mgpu.values.spec import Job
 
 VERSION = re.compile(r"\d+(\.\d+)+(\.?[a-z]+\d*)*")
 
@@ -28,11 +28,6 @@ def tagged(image: str, engine: Engine) -> str | None:
         return found[0]
     seen = VERSION.search(tag)
     return seen[0] if seen else None
-
-
-def pythons(spec: Spec) -> list[str]:
-    """The interpreters that the jobs of a spec name."""
-    return sorted({job.python for job in spec.jobs if job.python})
 
 
 def list_names(engine: Engine) -> list[str]:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from mgpu.catalog.flags import FOLDER, flags, versions
-from mgpu.engines import ENGINES
+from mgpu.engines import every as every_engine
 from mgpu.spec.versions import list_names
 from mgpu.values.engine import Engine
 from mgpu.values.flag import Flag, FlagList
@@ -113,7 +113,9 @@ BY_PLACE = {"model", "model_path"}
 """What some programs take as their first word, and people write as a flag."""
 
 
-@pytest.mark.parametrize("engine", [engine for engine in ENGINES if engine.lists], ids=lambda engine: engine.name)
+@pytest.mark.parametrize(
+    "engine", [engine for engine in every_engine() if engine.lists], ids=lambda engine: engine.name
+)
 def test_what_an_engine_owns_is_in_its_lists(engine: Engine) -> None:
     first, *others = list_names(engine)
     beside = [known for known in every() if known.name in others]
@@ -123,9 +125,9 @@ def test_what_an_engine_owns_is_in_its_lists(engine: Engine) -> None:
             assert unknown <= BY_PLACE
 
 
-@pytest.mark.parametrize("name", [engine.name for engine in ENGINES if engine.name in NAMES])
+@pytest.mark.parametrize("name", [engine.name for engine in every_engine() if engine.name in NAMES])
 def test_the_engines_own_version_has_a_list(name: str) -> None:
-    (engine,) = (engine for engine in ENGINES if engine.name == name)
+    (engine,) = (engine for engine in every_engine() if engine.name == name)
     assert flags(name, engine.version)
 
 

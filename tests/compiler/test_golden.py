@@ -8,7 +8,7 @@ import pytest
 
 from mgpu import compile
 from mgpu.command.text import script
-from mgpu.engines import ENGINES
+from mgpu.engines import ENGINES, every
 from mgpu.errors import NoRoom, SpecError
 from mgpu.machine.file import resolve
 from mgpu.resources import folder
@@ -72,7 +72,8 @@ def test_every_engine_has_its_parts() -> None:
     specs = "".join(path.read_text() for path in folder("specs").rglob("*.yaml"))
     engines = Path(__file__).parents[2] / "mgpu" / "engines"
     modules = {path.stem.replace("_", "-") for path in engines.glob("*.py")} - {"--init--"}
-    assert modules == {engine.name for engine in ENGINES}
+    assert modules == set(ENGINES)
+    assert {engine.name: engine.kinds for engine in every()} == ENGINES
     assert {path.name.split(".")[0] for path in folder("templates").glob("*.sh.j2")} == modules
     for name in modules:
         marker = "kind: task" if name == "task" else f"engine: {name}"

@@ -11,7 +11,7 @@ import pytest
 
 from mgpu import Compiled, compile
 from mgpu.catalog.machines import shorthand
-from mgpu.engines import ENGINES, engine_named
+from mgpu.engines import engine_named, every
 from mgpu.errors import Problem, SpecError
 from mgpu.spec.check import check
 from mgpu.spec.document import read
@@ -127,7 +127,7 @@ def test_two_spellings_of_one_flag_are_told_in_a_pipeline_too() -> None:
 
 
 PLANTED = Path(__file__).parent
-PLACES = {name: (engine, place) for engine in ENGINES for place, name in engine.lists.items() if "@" not in name}
+PLACES = {name: (engine, place) for engine in every() for place, name in engine.lists.items() if "@" not in name}
 WORDS = {
     "unknown": ("has no flag", "has no key"),
     "type": ("wants", "takes"),
