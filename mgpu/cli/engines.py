@@ -88,7 +88,7 @@ def _all(engine: Engine, places: dict[str, FlagList]) -> list[dict[str, Any]]:
 
 def _facts(engine: Engine, place: str, known: FlagList, flag: Flag) -> dict[str, Any]:
     """What is known of a flag, as JSON-ready data: what says nothing is left out."""
-    facts = {name: getattr(flag, name) for name in flag.__dataclass_fields__}
+    facts = {name: getattr(flag, name) for name in flag._fields}
     owned = {} if place in THEIRS else engine.owned
     owner = next((owner for name, owner in owned.items() if plain(name) == plain(flag.name)), None)
     told = {name: list(fact) if isinstance(fact, tuple) else fact for name, fact in facts.items() if fact or fact == 0}

@@ -10,8 +10,7 @@ from typing import Any, Literal, NamedTuple
 Kind = Literal["bool", "int", "float", "str", "choice", "json", "any"]
 
 
-@dataclass(frozen=True)
-class Flag:
+class Flag(NamedTuple):
     """One flag, `name` without its dashes as the engine's own parser spells it.
 
     `kind` is that of one value (``any``: nobody says which); `also` are words taken beside it (``auto``); `low` and
