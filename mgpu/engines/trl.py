@@ -40,7 +40,7 @@ def precisions(job: Job) -> Iterable[Complaint]:
     """The trainer's precision wins over that of the launch (transformers/training_args.py), which is not told."""
     launch = said(job, "mixed_precision")
     for name in ("bf16", "fp16"):
-        if said(job, name) is True and launch not in (None, name):
+        if said(job, name) is True and launch in ("bf16", "fp16") and launch != name:
             message = f"{name} is on, and mixed_precision says {launch}: the trainer takes {name}"
             yield Complaint(message, ("args", written(job, "mixed_precision")), "keep one of them", key=True)
 

@@ -14,7 +14,7 @@ TOP = ("gpus", "port", "host", "secrets", "env", "replicas")
 """Keys that every job may have."""
 SIDES = (("disable-", "enable-"), ("enable-", "disable-"), ("no-", ""), ("no-", "enable-"))
 MOST_PLACES = 3
-"""Where a key stands in more sections than these, none is named."""
+"""Where a key stands in more sections than these, none is named; of scripts no more are."""
 
 
 class Hints(NamedTuple):
@@ -66,9 +66,9 @@ class Hints(NamedTuple):
     def _of_other_scripts(self, name: str, flag: Flag | None) -> str | None:
         """The scripts that have this flag, or one that is spelled nearly so."""
         if flag:
-            return f"it is one of {', '.join(flag.scripts)}"
+            return _scripts(flag)
         close = nearest(name, (flag.name for flag in self.known.flags.values() if not self.has(flag)), TYPO)
-        return f"did you mean {close!r}? it is one of {', '.join(self.known.flags[close].scripts)}" if close else None
+        return f"did you mean {close!r}? {_scripts(self.known.flags[close])}" if close else None
 
     def _names(self) -> Iterator[str]:
         for flag in self.known.flags.values():
@@ -77,7 +77,7 @@ class Hints(NamedTuple):
 
     def _nearly(self, close: str, above: str) -> str:
         owner, flag = self.owner(close), self.known.find(close)
-        more = f" mgpu sets it: {_use(owner)}" if owner else ""
+        more = f" mgpu sets it: {use(owner)}" if owner else ""
         more = more or (f" it is deprecated: use {flag.use}" if flag and flag.deprecated and flag.use else "")
         return f"did you mean {close.removeprefix(above)!r}?{more}"
 
@@ -92,7 +92,7 @@ class Hints(NamedTuple):
         flag = self.known.find(own) if own else None
         if own and flag and self.has(flag) and plain(own) != plain(name):
             owner = self.owner(own)
-            return f"{self.engine.name} calls it {own}" + (f": {_use(owner)}" if owner else "")
+            return f"{self.engine.name} calls it {own}" + (f": {use(owner)}" if owner else "")
         key = spec_key(name)
         key = key if key and key.partition(":")[0] in {*TOP, *self.engine.takes} else None
         inner = key.partition("{")[2].partition(":")[0] if key else ""
@@ -117,5 +117,11 @@ class Hints(NamedTuple):
         return f"put it under {places[0]}:" if places else None
 
 
-def _use(owner: str) -> str:
+def _scripts(flag: Flag) -> str:
+    more = ", ..." if len(flag.scripts) > MOST_PLACES else ""
+    return f"it is one of {', '.join(flag.scripts[:MOST_PLACES])}{more}"
+
+
+def use(owner: str) -> str:
+    """What to do in place of giving a flag that mgpu sets."""
     return owner.partition(": ")[2] or "leave it out" if owner.startswith("nothing") else f"use {owner}"

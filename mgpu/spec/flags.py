@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import PurePath
 from typing import Any
 
-from mgpu.spec.flag_hints import Hints
+from mgpu.spec.flag_hints import Hints, use
 from mgpu.spec.flag_values import value_complaints
 from mgpu.spec.notes import show
 from mgpu.spec.versions import listed
@@ -29,6 +30,8 @@ def flag_complaints(job: Job, engine: Engine, version: str | None) -> Iterator[C
         if not isinstance(given, Mapping) or not given:
             continue
         known = listed(engine, place, version)
+        if place in THEIRS and not known:
+            yield from _of_the_launcher(given, place, engine)
         if place not in THEIRS:
             yield from _owned(given, (place,), engine, known)
         if known:
@@ -58,6 +61,17 @@ def _owned(given: Mapping[str, Any], path: Path, engine: Engine, known: FlagList
             hint = "remove it" if owner.startswith("nothing") else f"use {owner} instead"
             why = owner.partition(": ")[2] if owner.startswith("nothing") else ""
             yield Complaint(f"{name} is set by mgpu" + (f": {why}" if why else ""), (*path, name), hint, key=True)
+
+
+def _of_the_launcher(given: Mapping[str, Any], place: str, engine: Engine) -> Iterator[Complaint]:
+    """The warning that a script, whose flags nobody lists, is given what counts or joins its ranks. Names of one word
+    are those of scripts too."""
+    owned = {plain(name): owner for name, owner in engine.owned.items() if re.search("[-_]", name)}
+    for name in given:
+        owner = owned.get(plain(name), "")
+        if owner.startswith(("gpus", "nothing")):
+            message = f"{name} is a flag of {engine.name} itself, and here it goes to the script"
+            yield Complaint(message, (place, name), use(owner), key=True, warning=True)
 
 
 class _Place:

@@ -21,10 +21,14 @@ def nearest(word: str, known: Iterable[str], least: float = 0.7) -> str | None:
 
 
 def meant(word: str, known: Iterable[str]) -> str | None:
-    """The flag that was meant by `word`: one with a letter or two wrong in as many parts, else one that has all of its
-    parts and more (max-seqs, gpu-memory), else one with parts like these in any order, else the nearest."""
+    """The flag that was meant by `word`: one that is joined otherwise, else one with a letter or two wrong in as many
+    parts, else one that has all of its parts and more (max-seqs, gpu-memory), else one with parts like these in any
+    order, else the nearest."""
     names = sorted(known)
     parts = _parts(word[:64])
+    joined = [name for name in names if "".join(_parts(name)) == "".join(parts)]
+    if joined:
+        return joined[0]
     if not all(parts) or max(len(part) for part in parts) < 3:
         return nearest(word, names)
     others = {name: _parts(name) for name in names}
@@ -35,11 +39,13 @@ def meant(word: str, known: Iterable[str]) -> str | None:
 
 
 def _by_parts(parts: list[str], others: Mapping[str, list[str]]) -> str | None:
-    """The name that has all of `parts` and begins with them or is the only one; else the one that has all but one."""
+    """The name that has all of `parts`; a single one must begin it, or end one of two (use-fsdp), or be in no other.
+    Else the name that has all of `parts` but one."""
     having = [name for name in others if _within(parts, others[name])]
     if len(parts) == 1:
         first = [name for name in having if others[name][0] == parts[0]]
-        return next(iter(first if len(first) == 1 else having if len(having) == 1 else ()), None)
+        last = [name for name in having if len(others[name]) == 2 and others[name][1] == parts[0]]
+        return next((found[0] for found in (first, last, having) if len(found) == 1), None)
     inner = [name for name in others if len(others[name]) == len(parts) - 1 > 1 and _within(others[name], parts)]
     return _shortest(having, others) or (inner[0] if len(inner) == 1 else None)
 

@@ -68,6 +68,8 @@ def _vllm_knows(entries: Mapping[str, dict[str, Any]]) -> None:
     dtypes = typing.get_args(importlib.import_module("vllm.config.cache").CacheDType)
     for name, choices in (("quantization", methods), ("load-format", formats), ("kv-cache-dtype", dtypes)):
         entries[name] |= {"kind": "choice", "choices": [*choices]}
+    backends = importlib.import_module("vllm.v1.attention.backends.registry").AttentionBackendEnum
+    entries["attention-backend"]["usual"] = [*backends.__members__]
     for config in {*configs, importlib.import_module("vllm.config").VllmConfig}:
         _vllm_keys(config, entries)
 
