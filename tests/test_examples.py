@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -30,6 +32,24 @@ def test_first_lines_name_the_schema_and_say_what_it_is(spec: Path) -> None:
     assert (ROOT / spec.parent / schema).resolve() == ROOT / "specs" / "mgpu.schema.json"
     assert second.startswith("# ")
     assert second.endswith((".", ":"))
+
+
+@pytest.mark.parametrize("spec", [spec for spec in SPECS if spec.parts[0] == "specs"], ids=str)
+def test_a_catalogue_name_is_model_engine_and_gpus(spec: Path) -> None:
+    """The GPUs are just those of the machine that the spec names."""
+    data = read(str(spec), (ROOT / spec).read_text()).data
+    name = spec.name.removesuffix(".mgpu.yaml")
+    if name not in {"custom-server", "list-gpus", "two-gpus-by-number"}:
+        jobs = data.get("jobs", {"": data}).values()
+        assert name.endswith(f"-{data['machine']}")
+        assert any(f"-{job.get('engine', '')}-" in f"-{name}-" for job in jobs)
+        assert data["machine"].startswith(f"{sum(count(job) for job in jobs)}x")
+
+
+def count(job: Any) -> int:
+    """How many GPUs a job of a spec takes."""
+    gpus = job.get("gpus", 0 if job["kind"] == "task" else 1)
+    return int(gpus["count"] if isinstance(gpus, Mapping) else gpus) * int(job.get("replicas", 1))
 
 
 @EACH

@@ -14,7 +14,7 @@ import pytest
 from tests.require import require
 
 ROOT = Path(__file__).parents[1]
-SPEC = "llama-3.1-70b-awq-vllm"
+SPEC = "llama-3.1-70b-awq-vllm-2xa100-sxm4-40gb"
 WHERE = "import mgpu, pathlib; print(pathlib.Path(mgpu.__file__).parent)"
 
 

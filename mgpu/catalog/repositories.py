@@ -7,6 +7,9 @@ import json
 import re
 from collections.abc import Callable, Sequence
 
+from mgpu.values.engine import Hub, said
+from mgpu.values.spec import Job
+
 TEXTS = (".json", ".jinja", ".model", ".py", ".tiktoken", ".txt")
 """What configurations, tokenizers, chat templates and code of a model are written in."""
 INDEX = "model.safetensors.index.json"
@@ -28,6 +31,35 @@ def chosen(files: Sequence[str], content: Callable[[str], bytes], patterns: Sequ
     else:
         weights = set(fnmatch.filter(files, pattern)) if pattern else set()
     return [file for file in files if file.endswith(TEXTS) or file in weights]
+
+
+FORMATS: dict[str, tuple[str, ...]] = {
+    "dummy": (),
+    "safetensors": ("*.safetensors",),
+    "fastsafetensors": ("*.safetensors",),
+    "instanttensor": ("*.safetensors",),
+    "mistral": ("consolidated*.safetensors",),
+    "npcache": ("*.bin",),
+    "pt": ("*.pt",),
+}
+"""The weights that a load-format of vLLM and of SGLang, which has vLLM's, reads; every other takes the first that there
+is of what the engine usually looks for."""
+
+
+def loaded(job: Job, who: str, usual: tuple[str, ...]) -> Hub | None:
+    """What vLLM or SGLang, called `who`, reads of the job's repository by its flags load-format, revision and
+    download-dir; `usual` are the patterns of weights where the format is left to it."""
+    model, form = job.model or "", str(said(job, "load-format") or "auto")
+    if local(model):
+        return None
+    instead = f"{who} is told to keep it in download-dir, and fetches it at its start"
+    revision, patterns = said(job, "revision"), FORMATS.get(form.lower(), usual)
+    return Hub(
+        model,
+        lambda files, content: chosen(files, content, patterns),
+        str(revision) if revision else None,
+        instead=instead if said(job, "download-dir") else None,
+    )
 
 
 COMPONENTS = "model_index.json"

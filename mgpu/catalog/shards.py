@@ -42,6 +42,14 @@ def _heads(job: Job, layout: Layout, who: str, keys: KeyHeads, stages: bool) -> 
     yield Complaint(f"{who} cannot share {model.id}'s {named} among {tensor} GPUs", at, hint)
 
 
+def on_gpus(task: Task, who: str, *, anywhere: bool = False) -> Iterator[Complaint]:
+    """The engine's own image is built for CUDA, and finds no device without a GPU; so does the engine itself
+    `anywhere`, where it has no build for the CPU."""
+    if not task.gpu_count and (anywhere or (task.runtime == "docker" and not task.job.image)):
+        hint = "gpus: 1" if anywhere else "gpus: 1, or image: one of its builds for the CPU"
+        yield Complaint(f"{who}{'' if anywhere else ' in its own image'} computes on GPUs alone", ("gpus",), hint)
+
+
 def heads_as_said(job: Job, who: str, keys: KeyHeads = "copied", *, stages: bool = False) -> Iterator[Complaint]:
     """Heads that do not divide by the tensor parallel size of the spec; `stages`: the engine can take whole layers
     instead."""

@@ -155,9 +155,14 @@ def _probe(task: Task, engine: Engine) -> Probe | None:
     return probe._replace(within=task.job.ready.within) if probe and task.job.ready.within else probe
 
 
+def _tagged(image: str, version: str) -> str:
+    """The engine's image of a version; one that is no number (v0.33.0, nightly) stands in the tag as it is."""
+    return (image if version[:1].isdigit() else image.replace("v{version}", "{version}")).format(version=version)
+
+
 def _container(task: Task, engine: Engine, plan: Plan) -> Container:
     job, machine = task.job, plan.machine
-    image = job.image or (engine.image or "").format(version=task.version)
+    image = job.image or _tagged(engine.image or "", task.version or "")
     cache = (Volume(f"{machine.home or HOME}/{engine.cache_home}", engine.cache),) if engine.cache else ()
     folder = Volume(machine.folder or FOLDER, engine.workspace)
     volumes = tuple(volume._replace(source=_resolved(volume.source, machine)) for volume in job.volumes)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from mgpu.command.docker import docker_lines
 from mgpu.values.command import Command, File
@@ -13,6 +13,8 @@ from mgpu.values.spec import Secret
 
 MARKS = {HOME: '"$HOME"', FOLDER: '"$PWD"', USER: '"$(id -u):$(id -g)"'}
 """What a shell knows of the machine that it stands on, where mgpu does not."""
+MOVED = {**MARKS, FOLDER: '"$OLDPWD"'}
+"""The same after a `cd`."""
 
 
 def script(plan: Plan, commands: tuple[Command, ...]) -> str:
@@ -65,7 +67,7 @@ def shell(command: Command, plan: Plan) -> str:
     exports = [f"export {name}={quote(value)}" for name, value in command.env]
     secrets = [_secret(secret, plan) for secret in command.secrets]
     folder = [f"cd {quote(command.cwd)}"] if command.cwd != (plan.machine.folder or FOLDER) else []
-    return "\n".join([*files, *secrets, *folder, *exports, _joined(lines)])
+    return "\n".join([*files, *secrets, *exports, *folder, _joined(lines, MOVED if folder else MARKS)])
 
 
 def _written(file: File) -> Iterator[str]:
@@ -95,18 +97,18 @@ def _lines(command: Command) -> list[list[str]]:
     return lines
 
 
-def _joined(lines: list[list[str]]) -> str:
-    return " \\\n    ".join(" ".join(quote(word) for word in line) for line in lines)
+def _joined(lines: list[list[str]], marks: Mapping[str, str] = MARKS) -> str:
+    return " \\\n    ".join(" ".join(quote(word, marks) for word in line) for line in lines)
 
 
-def quote(word: str) -> str:
+def quote(word: str, marks: Mapping[str, str] = MARKS) -> str:
     """A word quoted for a shell, but for the facts of an unknown machine: those the shell fills in."""
-    for mark, variable in MARKS.items():
+    for mark, variable in marks.items():
         if word.startswith(mark):
             rest = word[len(mark) :]
             return variable + (shlex.quote(rest) if rest else "")
         if mark in word:
-            return quote(word.split(mark, 1)[0]) + quote(mark + word.split(mark, 1)[1])
+            return quote(word.split(mark, 1)[0], marks) + quote(mark + word.split(mark, 1)[1], marks)
     return shlex.quote(word)
 
 

@@ -35,7 +35,7 @@ def files(task: Task) -> Mapping[str, Any]:
 
 def fits(task: Task) -> Iterable[Complaint]:
     """Before its device nodes a server computes on its first GPU alone, whatever it sees."""
-    if task.gpu_count > 1 and numbers(task.version) < DEVICE_NODES_SINCE:
+    if task.gpu_count > 1 and () < numbers(task.version) < DEVICE_NODES_SINCE:
         yield Complaint(
             f"ComfyUI {task.version} has no nodes that use a second GPU: only custom nodes of one's own would",
             ("gpus",),

@@ -50,7 +50,7 @@ def check(job: Job) -> Iterable[Complaint]:
 
 def fits(task: Task) -> Iterable[Complaint]:
     """An older diffusers has other names for what the program uses."""
-    if numbers(task.version) < OLDEST:
+    if () < numbers(task.version) < OLDEST:
         message = f"mgpu's program needs diffusers 0.40, and this is {task.version}"
         yield Complaint(message, ("version" if task.job.version else "engine",), "pip install 'diffusers>=0.40'")
 

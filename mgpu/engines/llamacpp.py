@@ -21,6 +21,8 @@ def check(job: Job) -> Iterable[Complaint]:
     if tensor > 1 and not job.context_length:
         message = "llama.cpp cannot choose the context length itself when it splits tensors"
         yield Complaint(message, ("parallel", "tensor"), "add context_length: 8192")
+    if job.version and job.version.isdigit():
+        yield Complaint("llama.cpp's versions are builds", ("version",), f"version: b{job.version}")
     for name, value in job.args.items():
         if name in LAYERS and str(value).lstrip("-").isdigit():
             message = f"with {name} as a number llama.cpp no longer fits the model to the memory that it finds"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from mgpu.catalog.repositories import local
-from mgpu.catalog.shards import equal_shares, fp8, heads_as_placed, heads_as_said
+from mgpu.catalog.shards import equal_shares, fp8, heads_as_placed, heads_as_said, on_gpus
 from mgpu.values.command import Probe
 from mgpu.values.engine import Complaint, Engine, Hub, Spelling, key_in_sight, listed_and_asked, said
 from mgpu.values.plan import Task
@@ -20,6 +20,7 @@ def check(job: Job) -> Iterable[Complaint]:
 
 def fits(task: Task) -> Iterable[Complaint]:
     """TurboMind has kernels that read FP8 weights from 7.0 on, and compute in FP8 on Hopper (kernels/gemm/arch)."""
+    yield from on_gpus(task, "LMDeploy")
     yield from heads_as_placed(task, "LMDeploy", "any")
     if task.layout.tensor > 1:
         yield from equal_shares(task, "LMDeploy")

@@ -9,8 +9,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from mgpu.catalog.flags import numbers
-from mgpu.catalog.repositories import chosen, local
-from mgpu.catalog.shards import equal_shares, fp8, fp8_cache, heads_as_placed, heads_as_said
+from mgpu.catalog.repositories import loaded
+from mgpu.catalog.shards import equal_shares, fp8, fp8_cache, heads_as_placed, heads_as_said, on_gpus
 from mgpu.values.command import Probe
 from mgpu.values.engine import Complaint, Engine, Hub, Naming, Spelling, key_in_sight, listed_and_asked, said
 from mgpu.values.plan import Task
@@ -29,13 +29,13 @@ def names_gpus(_: str | None) -> Naming:
 
 def variables(task: Task) -> Mapping[str, Any]:
     """A version that is not known is taken for a new one."""
-    return {"serve": not task.version or numbers(task.version) >= SERVE_SINCE}
+    return {"serve": not numbers(task.version) or numbers(task.version) >= SERVE_SINCE}
 
 
 def arguments(task: Task) -> Mapping[str, Any]:
     """Attention's replicas within the tensor parallel GPUs, as versions before attn-dp-size spell them."""
     size = said(task.job, "attn-dp-size")
-    if size is None or not task.version or numbers(task.version) >= ATTENTION_SINCE:
+    if size is None or not numbers(task.version) or numbers(task.version) >= ATTENTION_SINCE:
         return task.job.args
     rest = {name: value for name, value in task.job.args.items() if name.replace("_", "-") != "attn-dp-size"}
     return {**rest, "dp-size": size, "enable-dp-attention": True}
@@ -64,6 +64,7 @@ NAME = ("args", "served-model-name")
 
 def fits(task: Task) -> Iterable[Complaint]:
     """What `check` could not tell without the GPUs. FP8 is weight only from 8.0 on (Marlin; fp8_utils.py)."""
+    yield from on_gpus(task, "SGLang")
     yield from heads_as_placed(task, "SGLang", stages=True)
     if task.layout.tensor * task.layout.pipeline > 1:
         yield from equal_shares(task, "SGLang")
@@ -82,33 +83,13 @@ def probe(task: Task) -> Probe:
     return listed_and_asked(task, "served-model-name", within=1800.0)
 
 
-FORMATS = {
-    "dummy": (),
-    "safetensors": ("*.safetensors",),
-    "fastsafetensors": ("*.safetensors",),
-    "instanttensor": ("*.safetensors",),
-    "mistral": ("consolidated*.safetensors",),
-    "npcache": ("*.bin",),
-    "pt": ("*.pt",),
-}
-"""The weights that a load-format reads; every other takes the first of ANY that there is (model_loader/loader.py)."""
 ANY = ("*.safetensors", "*.bin", "*.pt")
+"""The weights that it looks for, the first that there are."""
 
 
 def hub(task: Task) -> Hub | None:
-    """The configuration and the weights of a repository."""
-    job = task.job
-    model, form = job.model or "", str(said(job, "load-format") or "auto")
-    if local(model):
-        return None
-    instead = "SGLang is told to keep it in download-dir, and fetches it at its start"
-    revision, patterns = said(job, "revision"), FORMATS.get(form.lower(), ANY)
-    return Hub(
-        model,
-        lambda files, content: chosen(files, content, patterns),
-        str(revision) if revision else None,
-        instead=instead if said(job, "download-dir") else None,
-    )
+    """The configuration and the weights of a repository, as model_loader/loader.py chooses them."""
+    return loaded(task.job, "SGLang", ANY)
 
 
 ENGINE = Engine(

@@ -11,7 +11,7 @@ from typing import Any
 
 from mgpu.catalog.flags import numbers
 from mgpu.catalog.repositories import local
-from mgpu.catalog.shards import equal_shares, fp8, fp8_cache, heads_as_placed, heads_as_said
+from mgpu.catalog.shards import equal_shares, fp8, fp8_cache, heads_as_placed, heads_as_said, on_gpus
 from mgpu.values.command import Probe
 from mgpu.values.engine import Complaint, Engine, Hub, Naming, Spelling, one_token, said, url
 from mgpu.values.plan import Task
@@ -41,6 +41,7 @@ def check(job: Job) -> Iterable[Complaint]:
 
 def fits(task: Task) -> Iterable[Complaint]:
     """What `check` could not tell, for the GPUs came from the machine."""
+    yield from on_gpus(task, "TensorRT-LLM", anywhere=True)
     tensor, expert = task.layout.tensor, task.layout.expert
     yield from heads_as_placed(task, "TensorRT-LLM", stages=True)
     if tensor * task.layout.pipeline > 1:
@@ -58,7 +59,7 @@ def files(task: Task) -> Mapping[str, Any]:
 
 def variables(task: Task) -> Mapping[str, Any]:
     """Before 1.2 the config file had another flag."""
-    return {"old": bool(task.version) and numbers(task.version) < (1, 2)}
+    return {"old": () < numbers(task.version) < (1, 2)}
 
 
 def probe(task: Task) -> Probe:

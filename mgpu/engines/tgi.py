@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from mgpu.catalog.repositories import TEXTS, local
-from mgpu.catalog.shards import equal_shares, fp8, heads_as_placed, heads_as_said
+from mgpu.catalog.shards import equal_shares, fp8, heads_as_placed, heads_as_said, on_gpus
 from mgpu.values.command import Probe, Trial
 from mgpu.values.engine import Complaint, Engine, Hub, Spelling, said, secret, url
 from mgpu.values.plan import Task
@@ -45,6 +45,7 @@ def check(job: Job) -> Iterable[Complaint]:
 
 def fits(task: Task) -> Iterable[Complaint]:
     """Key and value heads must divide as well (flash_llama_modeling.py); FP8 is weight only from 8.0 on (fp8.py)."""
+    yield from on_gpus(task, "TGI")
     yield from heads_as_placed(task, "TGI", "divided")
     if task.layout.tensor > 1:
         yield from equal_shares(task, "TGI")

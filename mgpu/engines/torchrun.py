@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from mgpu.values.engine import Engine, Spelling, ranks, threads
+from mgpu.catalog.flags import numbers
+from mgpu.values.engine import Complaint, Engine, Spelling, ranks, threads
 from mgpu.values.plan import Task
 
 
@@ -14,6 +15,14 @@ def variables(task: Task) -> Mapping[str, Any]:
     return {"ranks": ranks(task.layout)}
 
 
+def fits(task: Task) -> Iterable[Complaint]:
+    """PyTorch's images name their CUDA, and those of before 2.9 have older ones."""
+    if task.runtime == "docker" and not task.job.image and () < numbers(task.version) < CUDA_13:
+        message = f"PyTorch {task.version} has no image with CUDA 13.0, which mgpu would take"
+        yield Complaint(message, ("version",), "image: pytorch/pytorch:..., with a CUDA that this version has")
+
+
+CUDA_13 = (2, 9)
 MEETING = ("master-addr", "master-port", "rdzv-backend", "rdzv-endpoint", "rdzv-id")
 """What --standalone overrides or leaves unread (torch/distributed/run.py)."""
 
@@ -37,6 +46,7 @@ ENGINE = Engine(
     cache="/cache/huggingface",
     stop_grace=30.0,
     spelling=Spelling(negation=None, equals=True),
+    fits=fits,
     variables=variables,
     environment=threads,
 )

@@ -12,8 +12,8 @@ from typing import Any
 
 from mgpu.catalog.flags import numbers
 from mgpu.catalog.models import by_name
-from mgpu.catalog.repositories import chosen, local
-from mgpu.catalog.shards import equal_shares, fp8, fp8_cache, heads_as_placed, heads_as_said
+from mgpu.catalog.repositories import loaded
+from mgpu.catalog.shards import equal_shares, fp8, fp8_cache, heads_as_placed, heads_as_said, on_gpus
 from mgpu.values.command import Probe
 from mgpu.values.engine import Complaint, Engine, Hub, Naming, Spelling, listed_and_asked, said
 from mgpu.values.plan import Task
@@ -53,6 +53,7 @@ EXPERTS = "enable-expert-parallel"
 
 def fits(task: Task) -> Iterable[Complaint]:
     """Equal shares, and FP8 where the GPUs have no units for it: weight only from 7.5 on (Marlin; docs, fp8.md)."""
+    yield from on_gpus(task, "vLLM")
     yield from heads_as_placed(task, "vLLM", stages=True)
     if task.layout.tensor * task.layout.pipeline > 1:
         yield from equal_shares(task, "vLLM")
@@ -66,29 +67,13 @@ def probe(task: Task) -> Probe:
     return listed_and_asked(task, "served-model-name", KEY, within=1800.0)
 
 
-FORMATS = {
-    "dummy": (),
-    "safetensors": ("*.safetensors",),
-    "fastsafetensors": ("*.safetensors",),
-    "instanttensor": ("*.safetensors",),
-    "mistral": ("consolidated*.safetensors",),
-    "npcache": ("*.bin",),
-    "pt": ("*.pt",),
-}
-"""The weights that a load-format reads; every other takes the first of ANY that there is."""
 ANY = ("consolidated*.safetensors", "*.safetensors", "*.bin", "*.pt")
+"""The weights that it looks for, the first that there are."""
 
 
 def hub(task: Task) -> Hub | None:
     """The configuration and the weights of a repository, as default_loader.py and weight_utils.py choose them."""
-    model = task.job.model or ""
-    if local(model):
-        return None
-    args, form = task.job.args, str(said(task.job, "load-format") or "auto")
-    instead = "vLLM is told to keep it in download-dir, and fetches it at its start" if "download-dir" in args else None
-    revision = str(args["revision"]) if "revision" in args else None
-    patterns = FORMATS.get(form.lower(), ANY)
-    return Hub(model, lambda files, content: chosen(files, content, patterns), revision, instead=instead)
+    return loaded(task.job, "vLLM", ANY)
 
 
 ENGINE = Engine(

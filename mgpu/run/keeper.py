@@ -22,7 +22,7 @@ from mgpu.machine import notes, processes
 from mgpu.run import handover, kin, state
 from mgpu.run.probes import Watch
 from mgpu.run.starting import Starter
-from mgpu.run.task import Task
+from mgpu.run.task import FAILED, STOPPED, TIMED_OUT, Task
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
 TICK = 0.25
 """Seconds between looks at clocks when nothing else happens."""
-STOPPED, TIMED_OUT, FAILED = 143, 124, 125
 
 
 class Keeper:
@@ -170,18 +169,8 @@ class Keeper:
 
     def settle(self, task: Task, code: int, **more: Any) -> None:
         """Record how the task ended, and whether that ends the run."""
-        if task.why in (TIMED_OUT, FAILED):
-            code = task.why
-        elif task.why is None and code == 0 and not task.ready:
-            refusal = f" ({task.watch.refusal})" if task.watch else ""
-            code, more = 1, {"why": f"it ended before it was ready{refusal}"}
-        elif task.why is None and code == 0 and task.command["serves"]:
-            code, more = 1, {"why": "nobody stopped this server, and it has ended by itself"}
-        elif task.why is None and code == 128 + signal.SIGKILL:
-            more = {"why": "SIGKILL ended it: the kernel for want of memory, somebody, or it itself; its log may say"}
-        task.code = code
-        task.failed = code != 0 and task.why != STOPPED
-        self.note("failed" if task.failed else "ended", task, code=code, **more)
+        more = task.settled(code) | more
+        self.note("failed" if task.failed else "ended", task, code=task.code, **more)
         if task.failed:
             self.first = self.first or task
             self.ending = True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 
 TYPE_CHECKING = False
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
 MOST_DEATHS, LONG = 10, 60.0
 """So often in a row may what stands for a container be killed and be started anew; once it has lived for LONG seconds
 the row is over."""
+
+STOPPED, TIMED_OUT, FAILED = 143, 124, 125
+"""The codes of tasks that mgpu ends: as it was asked to, after their time, for it could not carry them out."""
 
 MOMENT = 0.5
 """Seconds within which what serves a process, as Python's resource tracker does, sees its end and ends as well."""
@@ -59,6 +63,21 @@ class Task:
         self.latest = time.monotonic()
         self.started = self.started or self.latest
         self.code, self.again = None, None
+
+    def settled(self, code: int) -> dict[str, str]:
+        """It has ended with this status: what its code is and whether it has failed; the reason, where there is one."""
+        why = ""
+        if self.why in (TIMED_OUT, FAILED):
+            code = self.why
+        elif self.why is None and code == 0 and not self.ready:
+            refusal = f" ({self.watch.refusal})" if self.watch else ""
+            code, why = 1, f"it ended before it was ready{refusal}"
+        elif self.why is None and code == 0 and self.command["serves"]:
+            code, why = 1, "nobody stopped this server, and it has ended by itself"
+        elif self.why is None and code == 128 + signal.SIGKILL:
+            why = "SIGKILL ended it: the kernel for want of memory, somebody, or it itself; its log may say"
+        self.code, self.failed = code, code != 0 and self.why != STOPPED
+        return {"why": why} if why else {}
 
     def stays(self) -> bool:
         """Whether it is to be told, once, that what the first process has left behind stays."""

@@ -96,7 +96,7 @@ class Hints(NamedTuple):
         key = spec_key(name)
         key = key if key and key.partition(":")[0] in {*TOP, *self.engine.takes} else None
         inner = key.partition("{")[2].partition(":")[0] if key else ""
-        return f"use {key}" if key and (not inner or inner in self.engine.dimensions) else None
+        return f"use {key} instead" if key and (not inner or inner in self.engine.dimensions) else None
 
     def _other_side(self, name: str) -> str | None:
         """The flag that turns off what this name would turn on, or the other way round."""
@@ -113,8 +113,12 @@ class Hints(NamedTuple):
         inner = self.inner(name)
         if 0 < len(inner) <= MOST_PLACES:
             return f"that is a key within a section: {' or '.join(self.known.flags[at].use or at for at in inner)}"
-        places = [place for place, known in self.places.items() if known and known.find(name)]
-        return f"put it under {places[0]}:" if places else None
+        for place, known in self.places.items():
+            if known and (found := known.find(name)):
+                owned = {plain(own): key for own, key in self.engine.owned.items()}
+                owner = owned.get(plain(found.name), "nothing")
+                return f"put it under {place}:" if owner.startswith("nothing") else use(owner)
+        return None
 
 
 def _scripts(flag: Flag) -> str:
@@ -124,4 +128,4 @@ def _scripts(flag: Flag) -> str:
 
 def use(owner: str) -> str:
     """What to do in place of giving a flag that mgpu sets."""
-    return owner.partition(": ")[2] or "leave it out" if owner.startswith("nothing") else f"use {owner}"
+    return owner.partition(": ")[2] or "leave it out" if owner.startswith("nothing") else f"use {owner} instead"

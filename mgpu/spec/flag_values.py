@@ -136,7 +136,8 @@ def _choice(flag: Flag, value: Any) -> Problem | None:
         return None
     if {"true", "false"} <= set(words) and (truth := _plainly(value)):
         return "cannot be", truth
-    return "cannot be", _likely(value, words) or f"one of: {', '.join(words)}"
+    first = [_word(choice) for choice in flag.choices]
+    return "cannot be", _likely(value, first) or _likely(value, words) or f"one of: {', '.join(words)}"
 
 
 def _likely(value: Any, words: list[str]) -> str | None:

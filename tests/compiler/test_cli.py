@@ -92,7 +92,7 @@ def test_templates_of_ones_own_are_named(place: Path) -> None:
 
 
 def test_new_lists_and_writes_and_keeps(place: Path) -> None:
-    assert "llama-3.1-8b-vllm" in mgpu("new", cwd=place).stdout
+    assert "llama-3.1-8b-vllm-1xrtx-4090" in mgpu("new", cwd=place).stdout
     assert mgpu("new", "list-gpus", cwd=place).returncode == 0
     assert mgpu("validate", "list-gpus.mgpu.yaml", cwd=place).returncode == 0
     assert (place / "list-gpus.mgpu.yaml").read_text().startswith("# yaml-language-server: $schema=mgpu.schema.json\n")

@@ -113,7 +113,7 @@ def test_a_web_ui_is_asked_where_it_answers(engine: str, args: str, path: str) -
 
 
 def test_lowvram_is_for_one_gpu() -> None:
-    text, done = catalogue("images/sdxl-a1111-lowvram")
+    text, done = catalogue("images/sdxl-a1111-lowvram-1xrtx-3060-12gb")
     (command,) = done.commands
     assert "--lowvram" in command.argv
     assert len(command.gpus) == 1
@@ -121,10 +121,10 @@ def test_lowvram_is_for_one_gpu() -> None:
 
 
 def test_comfyui_is_one_server_a_gpu_or_one_that_sees_several() -> None:
-    text, done = catalogue("images/comfyui-one-a-gpu")
+    text, done = catalogue("images/comfyui-replicas-2xrtx-4090")
     assert [(visible(command), command.port) for command in done.commands] == [("0", 8188), ("1", 8189)]
     assert "has no such input" in text
-    text, done = catalogue("images/comfyui-vae-2gpu")
+    text, done = catalogue("images/comfyui-vae-2xrtx-4090")
     assert [visible(command) for command in done.commands] == ["0,1"]
     assert "Select VAE Device" in text
 
@@ -151,10 +151,10 @@ def test_with_tls_only_the_port_is_asked(name: str) -> None:
 
 
 @pytest.mark.parametrize(("name", "words", "layout"), [
-    ("flux-diffusers-room", ["python", "--device-map balanced"], "pipeline 2"),
-    ("flux-diffusers-speed", ["torchrun", "--nproc-per-node 2", "--ulysses-degree 2"], "ulysses 2"),
-    ("flux-diffusers-throughput", ["torchrun", "--nproc-per-node 8"], "data 8"),
-    ("flux-xdit-4gpu", ["torchrun", "--ulysses_degree 2", "--ring_degree 2"], "ulysses 2 x ring 2"),
+    ("flux-diffusers-room-2xrtx-a6000", ["python", "--device-map balanced"], "pipeline 2"),
+    ("flux-diffusers-speed-2xa100-pcie-80gb", ["torchrun", "--nproc-per-node 2", "--ulysses-degree 2"], "ulysses 2"),
+    ("flux-diffusers-throughput-8xh100-sxm", ["torchrun", "--nproc-per-node 8"], "data 8"),
+    ("flux-xdit-4xa100-pcie-80gb", ["torchrun", "--ulysses_degree 2", "--ring_degree 2"], "ulysses 2 x ring 2"),
 ])  # fmt: skip
 def test_flux_on_several_gpus_is_one_of_four_ways(name: str, words: list[str], layout: str) -> None:
     text, done = catalogue(f"images/{name}")
@@ -168,21 +168,23 @@ def test_flux_on_several_gpus_is_one_of_four_ways(name: str, words: list[str], l
     assert "GPU" in text.split("kind:")[0]
 
 
-@pytest.mark.parametrize("name", ["flux-diffusers-room", "flux-diffusers-speed", "flux-diffusers-throughput"])
+@pytest.mark.parametrize("name", [
+    "flux-diffusers-room-2xrtx-a6000", "flux-diffusers-speed-2xa100-pcie-80gb", "flux-diffusers-throughput-8xh100-sxm",
+])  # fmt: skip
 def test_offloading_is_never_called_multi_gpu(name: str) -> None:
     text, _ = catalogue(f"images/{name}")
     assert ("both use one" in text) or ("use one GPU" in text) or ("in one process" in text)
 
 
 def test_no_rank_meets_at_the_port_that_every_guide_uses() -> None:
-    for name in ("flux-xdit-4gpu", "flux-diffusers-speed"):
+    for name in ("flux-xdit-4xa100-pcie-80gb", "flux-diffusers-speed-2xa100-pcie-80gb"):
         (command,) = catalogue(f"images/{name}")[1].commands
         assert "--standalone" in command.argv
         assert "29500" not in " ".join(command.argv)
 
 
 def test_pictures_and_chat_are_one_spec() -> None:
-    _, done = catalogue("pipeline/comfyui-and-vllm")
+    _, done = catalogue("pipeline/qwen3-8b-vllm-and-comfyui-2xrtx-4090")
     chat, pictures = done.commands
     assert (visible(chat), visible(pictures)) == ("0", "1")
     assert (chat.port, pictures.port) == (8000, 8188)

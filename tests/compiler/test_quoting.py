@@ -182,3 +182,22 @@ def test_the_printed_line_means_the_same_to_a_shell(engine: str, tmp_path: Path)
             env = dict(command.env)
             assert words[1:-2] == [word.replace(FOLDER, str(tmp_path)) for word in command.argv[1:]]
             assert words[-2:] == [f"A={env.get('A', '')}", f"B_C={env.get('B_C', '')}"]
+
+
+@pytest.mark.parametrize("replicas", [1, 2])
+def test_the_printed_line_finds_its_file_from_another_folder(replicas: int, tmp_path: Path) -> None:
+    """What is written below the spec's folder is named from there, though the program is started in its own."""
+    (tmp_path / "ComfyUI").mkdir()
+    program = tmp_path / "python"
+    program.write_text('#!/bin/sh\npwd\nwhile [ $# -gt 1 ]; do shift; done\ncat "$1"\n')
+    program.chmod(0o755)
+    spec = {
+        "kind": "inference", "name": "x", "engine": "comfyui", "workdir": "ComfyUI", "replicas": replicas,
+        "config": {"a": {"base_path": "/m"}}, "runtime": "process",
+    }  # fmt: skip
+    done = compiled(spec)
+    env = {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    text = script(done.plan, done.commands) + "wait\n"
+    out = subprocess.run(["sh"], input=text, capture_output=True, check=True, cwd=tmp_path, env=env, text=True)
+    assert out.stdout.count(f"{tmp_path}/ComfyUI\n") == replicas
+    assert out.stdout.count("base_path: /m") == replicas

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from mgpu.catalog.repositories import chosen, pipeline
+from mgpu.catalog.repositories import FORMATS, chosen, pipeline
 from mgpu.engines import llamacpp, sglang, tensorrt_llm, tgi, vllm
 
 SHARDS = ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"]
@@ -35,7 +35,7 @@ def content(name: str) -> bytes:
      "auto", ["merges.txt", "chat_template.jinja", "tekken.json", "qwen.tiktoken", "modeling.py", "tokenizer.model"]),
 ])  # fmt: skip
 def test_what_vllm_reads(files: list[str], form: str, read: list[str]) -> None:
-    assert chosen(files, content, vllm.FORMATS.get(form, vllm.ANY)) == read
+    assert chosen(files, content, FORMATS.get(form, vllm.ANY)) == read
 
 
 @pytest.mark.parametrize(("files", "form", "read"), [
@@ -46,7 +46,7 @@ def test_what_vllm_reads(files: list[str], form: str, read: list[str]) -> None:
     (["a.pt", "config.json"], "auto", ["a.pt", "config.json"]),
 ])  # fmt: skip
 def test_what_sglang_reads(files: list[str], form: str, read: list[str]) -> None:
-    assert chosen(files, content, sglang.FORMATS.get(form, sglang.ANY)) == read
+    assert chosen(files, content, FORMATS.get(form, sglang.ANY)) == read
 
 
 QUANTS = ["m-F16.gguf", "m-Q4_K_M.gguf", "m-Q8_0.gguf"]

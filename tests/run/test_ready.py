@@ -9,6 +9,7 @@ from threading import Thread
 import pytest
 
 from mgpu.run.probes import _Progress, asker
+from mgpu.values.command import Trial
 from tests.end_to_end.host import Host
 
 PORT = 18461
@@ -129,10 +130,10 @@ class Dying(BaseHTTPRequestHandler):
 
 def test_what_a_server_died_of_stays_told() -> None:
     server = HTTPServer(("127.0.0.1", 0), Dying)
-    thread = Thread(target=lambda: [server.handle_request(), server.handle_request()])
+    thread = Thread(target=lambda: [server.handle_request(), server.handle_request()], daemon=True)
     thread.start()
     url = f"http://127.0.0.1:{server.server_port}"
-    trial = {"url": f"{url}/v1/completions", "body": {"max_tokens": 1}}
+    trial = Trial(f"{url}/v1/completions", {"max_tokens": 1})._asdict()
     ask = asker({"kind": "http", "target": f"{url}/v1/models", "contains": None, "token": None, "trial": trial}, "")
     told = f'POST {url}/v1/completions: status 500: {{"error": "the engine is dead"}}'
     assert ask() == told
@@ -145,3 +146,16 @@ def test_what_was_not_answered_yet_is_told_of_one_that_ended(host: Host) -> None
     done = host.mgpu("run", host.spec(spec))
     assert done.returncode == 1
     assert f"it ended before it was ready (GET http://127.0.0.1:{PORT}/: " in done.stderr
+
+
+def test_a_server_that_ends_by_itself_has_failed(host: Host) -> None:
+    spec = "kind: inference\nengine: custom\ncommand: [sh, -c, 'echo up; sleep 0.5']\ngpus: 0\nready: {log: up}\n"
+    done = host.mgpu("run", host.spec(spec))
+    assert done.returncode == 1
+    assert "failed with 1: nobody stopped this server, and it has ended by itself" in done.stderr
+
+
+def test_a_kill_is_told_in_words(host: Host) -> None:
+    done = host.mgpu("run", host.task("kill -9 $$"))
+    assert done.returncode == 137
+    assert "failed with 137: SIGKILL ended it: the kernel for want of memory" in done.stderr
