@@ -10,7 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from mgpu.values.engine import Complaint, ranks, said, threads
+from mgpu.values.engine import Complaint, ranks, said, threads, written
+from mgpu.values.flag import plain
+from mgpu.values.mark import Path
 from mgpu.values.plan import Task
 from mgpu.values.spec import Job
 
@@ -81,11 +83,28 @@ def complaints(job: Job) -> Iterator[Complaint]:
         path = next((("config", section) for section in sections), ("args",))
         message = f"without GPUs accelerate trains with plain data parallelism: {shared} is not used"
         yield Complaint(message, path, key=True, warning=True)
+    yield from _offload(job)
     deepspeed = job.config.get("deepspeed_config")
     if isinstance(deepspeed, Mapping) and "deepspeed_config_file" in deepspeed:
         for key in sorted(IN_FILE & deepspeed.keys()):
             message = f"{key} stands in the file of deepspeed_config_file, and accelerate refuses it beside that"
             yield Complaint(message, ("config", "deepspeed_config", key), "remove it here", key=True)
+
+
+def _offload(job: Job) -> Iterator[Complaint]:
+    """Offloading that DeepSpeed does only in a later stage, or that has nowhere to write (DeepSpeedPlugin)."""
+    section = job.config.get("deepspeed_config")
+    inside = isinstance(section, Mapping)
+    given = section if isinstance(section, Mapping) else {plain(name): value for name, value in job.args.items()}
+    stage = given.get("zero_stage", given.get("zero-stage"))
+    for part in ("offload_param", "offload_optimizer"):
+        names = (f"{part}_device", f"{part}_nvme_path")
+        device, folder = (given.get(name if inside else plain(name)) for name in names)
+        path: Path = ("config", "deepspeed_config", names[0]) if inside else ("args", written(job, names[0]))
+        if device in ("cpu", "nvme") and part == "offload_param" and str(stage) in ("0", "1", "2"):
+            yield Complaint(f"{part} needs stage 3, and zero_stage is {stage}", path, "zero_stage: 3", key=True)
+        if device == "nvme" and not folder:
+            yield Complaint("nvme needs the folder to write to", path, f"add {names[1]}: /a/folder/on/the/disk")
 
 
 IN_FILE = frozenset((

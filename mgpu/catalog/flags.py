@@ -46,6 +46,7 @@ def _read(name: str, version: str) -> FlagList:
         removed={flag: Removed(**facts) for flag, facts in data.get("removed", {}).items()},
         excludes=tuple(tuple(group) for group in data.get("excludes", ())),
         open=data.get("open", False),
+        dotted=data.get("dotted", False),
     )
 
 
@@ -53,4 +54,4 @@ def _flag(name: str, facts: dict[str, Any]) -> Flag:
     return Flag(name, **(facts | {key: tuple(facts[key]) for key in TUPLES & facts.keys()}))
 
 
-TUPLES = frozenset(("aliases", "choices", "also", "scripts"))
+TUPLES = frozenset(("aliases", "choices", "also", "usual", "scripts", "keys"))

@@ -28,8 +28,13 @@ def options(flags: Mapping[str, Any] | tuple[Any, ...], spelling: Spelling, know
     return Options(
         option
         for name, value in flags.items()
-        for option in _spelled(known.find(name) if known else None, name, value, spelling)
+        for option in _spelled(known.find(name) if known else None, name, _turned(name, value, known), spelling)
     )
+
+
+def _turned(name: str, value: Any, known: FlagList | None) -> Any:
+    """The value of the flag itself, where the spec has the name that turns it off."""
+    return not value if known and isinstance(value, bool) and known.turns_off(name) else value
 
 
 def _spelled(flag: Flag | None, name: str, value: Any, spelling: Spelling) -> Iterator[Option]:
@@ -40,7 +45,7 @@ def _spelled(flag: Flag | None, name: str, value: Any, spelling: Spelling) -> It
         yield (dashed, "true") if valued else (dashed,)
     elif value is False:
         yield from _off(flag, name, spelling)
-    elif not isinstance(value, (list, tuple)) or (flag and flag.kind == "json" and not many):
+    elif not isinstance(value, (list, tuple)) or (flag and flag.kind in ("json", "any") and not many):
         yield _valued(dashed, (plain(value),), spelling)
     elif many == "repeat":
         yield from (_valued(dashed, (plain(item),), spelling) for item in value)

@@ -27,8 +27,19 @@ def check(job: Job) -> Iterable[Complaint]:
     if one and other and one != other:
         message = f"args say mixed_precision {one}, and config says {other}"
         yield Complaint(message, ("args", "mixed_precision"), "keep one of them", key=True)
+    yield from _script_says(job)
     if count := asked_ranks(job):
         yield from accelerate.sizes(job, count)
+
+
+def _script_says(job: Job) -> Iterable[Complaint]:
+    """A script of Hugging Face's Trainer takes its own precision, whatever the launch says."""
+    launch, given = precision(job), job.script_args
+    for name in ("bf16", "fp16"):
+        other = launch in ("bf16", "fp16") and launch != name
+        if other and isinstance(given, Mapping) and given.get(name) is True:
+            message = f"{name} is on for the script, and mixed_precision says {launch}"
+            yield Complaint(message, ("script_args", name), "keep one of them", key=True)
 
 
 def fits(task: Task) -> Iterable[Complaint]:

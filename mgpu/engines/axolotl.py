@@ -25,6 +25,9 @@ def check(job: Job) -> Iterable[Complaint]:
     for name in ("base_model", "datasets"):
         if name not in config and not (name == "datasets" and "pretraining_dataset" in config):
             yield Complaint(f"{name} is missing: Axolotl needs it", ("config",), f"add {name}:", key=True)
+    if isinstance(config.get("datasets"), (str, Mapping)):
+        message = "datasets wants a list of data sets, each a mapping"
+        yield Complaint(message, ("config", "datasets"), "datasets: [{path: ..., type: alpaca}]")
     sharded = next((name for name in ("fsdp_config", "fsdp") if config.get(name)), None)
     if config.get("deepspeed") and sharded == "fsdp_config":
         yield Complaint("deepspeed and fsdp_config exclude each other", ("config", sharded), "keep one", key=True)

@@ -21,6 +21,9 @@ SPREAD = "OLLAMA_SCHED_SPREAD"
 OWN = ("OLLAMA_HOST", "OLLAMA_CONTEXT_LENGTH")
 """The variables that mgpu sets, which must not be set once more under env."""
 NAME = re.compile(r"[A-Z][A-Z0-9_]*")
+TIMES = ("OLLAMA_KEEP_ALIVE", "OLLAMA_LOAD_TIMEOUT")
+TIME = re.compile(r"-?(\d+(\.\d+)?(ns|us|µs|ms|s|m|h))+")
+"""A length of time as Go reads it (time.ParseDuration)."""
 HINT = "its settings are variables: OLLAMA_NUM_PARALLEL, ..."
 TAKE = 6 * 3600.0
 """Seconds that fetching a model may take."""
@@ -31,6 +34,11 @@ def check(job: Job) -> Iterable[Complaint]:
     wide, spread = (job.parallel.pipeline or 1) > 1, said(job, SPREAD)
     if wide and spread is False:
         yield Complaint(f"{SPREAD}: false packs the model, and pipeline spreads it", ("args", SPREAD), "keep one")
+    for name in TIMES:
+        value = said(job, name)
+        if isinstance(value, str) and not (TIME.fullmatch(value) or value.lstrip("-").isdigit()):
+            message = f"{name} wants a length of time, not {value!r}: Ollama then takes its default"
+            yield Complaint(message, ("args", name), f"{name}: 10m, or -1 for always")
     unlisted = bool(job.image) if job.version is None else flags("ollama", job.version) is None
     for name in job.args:
         if unlisted and not NAME.fullmatch(name):

@@ -10,10 +10,11 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from mgpu.catalog import accelerate
-from mgpu.values.engine import Complaint, Engine, Spelling, asked_ranks, said
+from mgpu.values.engine import Complaint, Engine, Spelling, asked_ranks, said, written
 from mgpu.values.plan import Task
 from mgpu.values.spec import Job
 
+PRESETS = ("fsdp1", "fsdp2", "multi_gpu", "single_gpu", "zero1", "zero2", "zero3")
 TRAINERS = ("distillation", "dpo", "grpo", "kto", "reward", "rloo", "sft")
 
 
@@ -22,13 +23,26 @@ def check(job: Job) -> Iterable[Complaint]:
     if job.trainer not in TRAINERS:
         yield Complaint(f"trl has no trainer {job.trainer}", ("trainer",), f"one of: {', '.join(TRAINERS)}")
     yield from accelerate.complaints(job)
+    yield from precisions(job)
     preset, count = said(job, "accelerate_config"), asked_ranks(job)
     if preset == "single_gpu" and count != 1:
         message = "the preset single_gpu starts one process, whatever number is asked for"
         yield Complaint(message, ("args", "accelerate_config"), "remove it, or gpus: 1")
+    if isinstance(preset, str) and preset not in PRESETS and "." not in preset and "/" not in preset:
+        message = f"trl has no accelerate_config {preset}, and it is no path of a file"
+        yield Complaint(message, ("args", written(job, "accelerate_config")), f"one of: {', '.join(PRESETS)}")
     shared = accelerate.way(job)
     if preset and shared:
         yield Complaint(f"the preset {preset} says already how ranks share a model", ("args",), "keep one of them")
+
+
+def precisions(job: Job) -> Iterable[Complaint]:
+    """The trainer's precision wins over that of the launch (transformers/training_args.py), which is not told."""
+    launch = said(job, "mixed_precision")
+    for name in ("bf16", "fp16"):
+        if said(job, name) is True and launch in ("bf16", "fp16") and launch != name:
+            message = f"{name} is on, and mixed_precision says {launch}: the trainer takes {name}"
+            yield Complaint(message, ("args", written(job, "mixed_precision")), "keep one of them", key=True)
 
 
 def files(task: Task) -> Mapping[str, Any]:

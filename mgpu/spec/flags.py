@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import PurePath
 from typing import Any
 
-from mgpu.catalog.same import called
+from mgpu.spec.flag_hints import Hints, use
 from mgpu.spec.flag_values import value_complaints
-from mgpu.spec.nearest import nearest
+from mgpu.spec.notes import show
 from mgpu.spec.versions import listed
 from mgpu.values.engine import Complaint, Engine
 from mgpu.values.flag import Flag, FlagList, Removed, plain
@@ -29,10 +30,12 @@ def flag_complaints(job: Job, engine: Engine, version: str | None) -> Iterator[C
         if not isinstance(given, Mapping) or not given:
             continue
         known = listed(engine, place, version)
+        if place in THEIRS and not known:
+            yield from _of_the_launcher(given, place, engine)
         if place not in THEIRS:
             yield from _owned(given, (place,), engine, known)
         if known:
-            yield from _Place(job, engine, place, known).complaints(given)
+            yield from _Place(job, engine, place, known, version).complaints(given)
         elif place in engine.lists and not told:
             told = True
             yield _unlisted(job, engine, version)
@@ -60,18 +63,29 @@ def _owned(given: Mapping[str, Any], path: Path, engine: Engine, known: FlagList
             yield Complaint(f"{name} is set by mgpu" + (f": {why}" if why else ""), (*path, name), hint, key=True)
 
 
+def _of_the_launcher(given: Mapping[str, Any], place: str, engine: Engine) -> Iterator[Complaint]:
+    """The warning that a script, whose flags nobody lists, is given what counts or joins its ranks. Names of one word
+    are those of scripts too."""
+    owned = {plain(name): owner for name, owner in engine.owned.items() if re.search("[-_]", name)}
+    for name in given:
+        owner = owned.get(plain(name), "")
+        if owner.startswith(("gpus", "nothing")):
+            message = f"{name} is a flag of {engine.name} itself, and here it goes to the script"
+            yield Complaint(message, (place, name), use(owner), key=True, warning=True)
+
+
 class _Place:
     """The flags under one key of a job, and the list that they are held against."""
 
-    def __init__(self, job: Job, engine: Engine, place: str, known: FlagList) -> None:
+    def __init__(self, job: Job, engine: Engine, place: str, known: FlagList, version: str | None) -> None:
         self.engine, self.place, self.known = engine, place, known
         self.version = known.version if known.name == engine.name else f"({known.name} {known.version})"
-        self.owners = {plain(name): owner for name, owner in engine.owned.items()} if place not in THEIRS else {}
+        owners = {plain(name): owner for name, owner in engine.owned.items()} if place not in THEIRS else {}
         scripts = {script for flag in known.flags.values() for script in flag.scripts}
         stem = job.trainer or PurePath(job.script or "").stem
-        self.script = stem if scripts else None
         self.strange = bool(scripts) and stem not in scripts
-        self.lists = {other: listed(engine, other, None) for other in engine.lists if other != place}
+        others = {other: listed(engine, other, version) for other in engine.lists if other != place}
+        self.hints = Hints(engine, place, known, others, owners, stem if scripts else None)
 
     def complaints(self, given: Mapping[str, Any]) -> Iterator[Complaint]:
         """What is wrong with `given`; a script that the list does not know has whatever flags it wants."""
@@ -83,62 +97,60 @@ class _Place:
         for name, value in given.items():
             here, dotted = (*path, name), above + name
             flag = self.known.find(dotted)
-            if plain(flag.name if flag else dotted) in self.owners:
+            if plain(flag.name if flag else dotted) in self.hints.owners:
                 continue
             whole = flag.name if flag else dotted
-            if isinstance(value, Mapping) and self._nests(whole):
+            inside = self._inside(whole)
+            if isinstance(value, Mapping) and inside:
                 yield from self._mapping(value, here, f"{whole}.")
-            elif flag is None or (flag.scripts and self.script not in flag.scripts):
+            elif flag is None or not self.hints.has(flag):
                 yield self._unknown(dotted, here, above, flag)
             elif flag.name in seen:
-                yield Complaint(f"{name} is {seen[flag.name]} once more", here, "keep one of them", key=True)
+                yield self._twice(name, seen[flag.name], here)
+            elif inside and flag.kind == "json" and value is not None and "${" not in str(value):
+                seen[flag.name] = name
+                yield Complaint(f"{name} wants a mapping, not {show(value)}", here, _section(name, value, inside))
             else:
                 seen[flag.name] = name
                 yield from self._deprecated(flag, name, here)
                 yield from value_complaints(flag, value, here, config=self.place == "config")
+        yield from self._parts(seen, path)
         yield from self._excluded(seen, given, path)
 
-    def _nests(self, dotted: str) -> bool:
-        return any(name.startswith(f"{dotted}.") for name in self.known.flags)
+    def _inside(self, dotted: str) -> list[str]:
+        """The keys that the list has within a section."""
+        start = f"{dotted}."
+        return [name.removeprefix(start) for name in self.known.flags if name.startswith(start)]
 
     def _unknown(self, name: str, path: Path, above: str, flag: Flag | None) -> Complaint:
         """A flag that is none: one that was, one of another place or script, or one that is not spelled like that."""
         gone = self.known.gone(name)
         if gone:
             return Complaint(self._gone(name, gone), path, gone.use and f"use {gone.use}", key=True)
-        whose = self.script if flag else f"{self.engine.name} {self.version}"
+        whose = self.hints.script if flag else f"{self.engine.name} {self.version}"
         what = "key" if self.place == "config" else "flag"
-        names = [other for other in self._names() if other.startswith(above)]
-        close = nearest(name, names)
-        hint = self._same(name) or (f"did you mean {close.removeprefix(above)!r}?" if close and not flag else None)
-        hint = hint or self._elsewhere(name) or (f"it is one of {', '.join(flag.scripts)}" if flag else None)
-        hint = hint or f"its flags are listed by: mgpu engines {self.engine.name}"
+        close = self.hints.close(name, above)
+        hint = self.hints.hint(name, above, close, flag)
         passes = self.known.open and not above and not close
         return Complaint(f"{whose} has no {what} {name}", path, hint, key=True, warning=passes)
 
-    def _same(self, name: str) -> str | None:
-        """What this engine calls that which another one calls `name`."""
-        own = called(name, self.known.name)
-        flag = self.known.find(own) if own else None
-        owner = self.owners.get(plain(flag.name)) if flag else None
-        return f"{self.engine.name} calls it {own}" + (f": use {owner}" if owner else "") if flag else None
+    def _twice(self, name: str, before: str, path: Path) -> Complaint:
+        """Two spellings of one flag, or the two that turn it on and off."""
+        if self.known.turns_off(name) != self.known.turns_off(before):
+            return Complaint(f"{name} is the opposite of {before}", path, "keep one of them", key=True)
+        return Complaint(f"{name} is {before} once more", path, "keep one of them", key=True)
 
-    def _names(self) -> Iterator[str]:
-        for flag in self.known.flags.values():
-            if not flag.scripts or self.script in flag.scripts:
-                yield from (flag.name, *(alias for alias in flag.aliases if len(alias) > 3))
+    def _parts(self, seen: Mapping[str, str], path: Path) -> Iterator[Complaint]:
+        """One key of a mapping as a flag, and the mapping as well: the key replaces it."""
+        for flag, name in seen.items() if self.known.dotted else ():
+            whole = seen.get(flag.partition(".")[0])
+            if "." in flag and whole:
+                message = f"{name} takes the place of all that {whole} says"
+                yield Complaint(message, (*path, name), f"put it into {whole}", key=True)
 
     def _gone(self, name: str, gone: Removed) -> str:
         who = f"{self.engine.name} {self.version}"
         return f"{who} has no {name} any more: it went with {gone.gone}" if gone.gone else f"{who} has no flag {name}"
-
-    def _elsewhere(self, name: str) -> str | None:
-        for place, known in self.lists.items():
-            if known and (found := known.find(name)):
-                owned = {plain(own): key for own, key in self.engine.owned.items()}
-                owner = owned.get(plain(found.name), "nothing")
-                return f"put it under {place}:" if owner.startswith("nothing") else f"use {owner} instead"
-        return None
 
     def _deprecated(self, flag: Flag, name: str, path: Path) -> Iterator[Complaint]:
         if flag.deprecated:
@@ -149,6 +161,18 @@ class _Place:
     def _excluded(self, seen: Mapping[str, str], given: Mapping[str, Any], path: Path) -> Iterator[Complaint]:
         """Flags of which only one may be given: told at the later."""
         for group in self.known.excludes:
-            both = [seen[name] for name in seen if name in group and given[seen[name]] not in (False, None)]
+            both = [seen[name] for name in seen if name in group and not _off(given[seen[name]])]
             for other in both[1:]:
                 yield Complaint(f"{both[0]} and {other} exclude each other", (*path, other), "keep one", key=True)
+
+
+def _off(value: Any) -> bool:
+    return value in (False, None) or (isinstance(value, str) and value.lower() in ("false", "no"))
+
+
+def _section(name: str, value: Any, inside: list[str]) -> str:
+    """How to write a section of which a single value was given."""
+    first = {bool: "enabled", int: "stage", str: "type"}.get(type(value))
+    if first in inside:
+        return f"{name}: {{{first}: {show(value) if isinstance(value, bool) else value}}}"
+    return f"its keys: {', '.join(inside[:6])}" + (", ..." if len(inside) > 6 else "")

@@ -62,7 +62,7 @@ class Table:
         table = {}
         for name, item in value.items():
             if not re.fullmatch(self.pattern, name):
-                bare = name.lstrip("-")
+                bare = re.sub(r"\s+", "-", name.strip().lstrip("-"))
                 hint = f"write {bare}" if bare != name and re.fullmatch(self.pattern, bare) else None
                 notes.add(f"{show(name)} is not {self.what}", (*path, name), hint, key=True)
             else:

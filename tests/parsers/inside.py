@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import dataclasses
 import importlib
 import io
 import json
@@ -67,6 +68,19 @@ def _vllm_knows(entries: Mapping[str, dict[str, Any]]) -> None:
     dtypes = typing.get_args(importlib.import_module("vllm.config.cache").CacheDType)
     for name, choices in (("quantization", methods), ("load-format", formats), ("kv-cache-dtype", dtypes)):
         entries[name] |= {"kind": "choice", "choices": [*choices]}
+    backends = importlib.import_module("vllm.v1.attention.backends.registry").AttentionBackendEnum
+    entries["attention-backend"]["usual"] = [*backends.__members__]
+    for config in {*configs, importlib.import_module("vllm.config").VllmConfig}:
+        _vllm_keys(config, entries)
+
+
+def _vllm_keys(config: Any, entries: Mapping[str, dict[str, Any]]) -> None:
+    """The keys of each flag that is a configuration class of its own: those refuse others."""
+    for name, hint in typing.get_type_hints(config).items():
+        of = next((cls for cls in (hint, *typing.get_args(hint)) if dataclasses.is_dataclass(cls)), None)
+        entry = entries.get(name.replace("_", "-"), {})
+        if of and entry.get("kind") == "json" and isinstance(of, type):
+            entry["keys"] = sorted(field.name for field in dataclasses.fields(of) if field.init)
 
 
 def _range(metadata: Any, kind: str) -> dict[str, Any]:

@@ -22,8 +22,7 @@ def text(data: Mapping[str, Any]) -> str:
         parts.append(f'"removed": {_lines(data["removed"])}')
     if data.get("excludes"):
         parts.append('"excludes": [\n' + ",\n".join(_json(group) for group in data["excludes"]) + "\n]")
-    if data.get("open"):
-        parts.append('"open": true')
+    parts += [f'"{name}": true' for name in ("open", "dotted") if data.get(name)]
     return "{\n" + ",\n".join(parts) + "\n}\n"
 
 

@@ -20,6 +20,7 @@ def merged(parsed: Entries, known: Mapping[str, Any], version: str, source: str)
         "removed": _removed(flags, known.get("removed", {}), version),
         "excludes": [group for group in known.get("excludes", []) if all(name in flags for name in group)],
         "open": known.get("open", False),
+        "dotted": known.get("dotted", False),
     }
 
 
