@@ -29,7 +29,8 @@ def names_gpus(version: str | None) -> Naming:
 
 def variables(task: Task) -> Mapping[str, Any]:
     """The images of before 0.11.2 start a module that ignores a model without its flag (vllm-project/vllm#17172)."""
-    return {"positional": task.runtime != "docker" or numbers(task.version) >= (0, 11, 2)}
+    known = numbers(task.version)
+    return {"positional": task.runtime != "docker" or not known or known >= (0, 11, 2)}
 
 
 def check(job: Job) -> Iterable[Complaint]:

@@ -109,7 +109,7 @@ def _task(spec: Spec, copy: Copy, copies: list[Copy], gpus: Chosen, machine: Mac
     layout, why = laid_out(spec, job, engine, len(gpus))
     runtime, because = _runtime(job, machine)
     found = machine.installed(engine.package or "", job.python) if runtime == "process" else None
-    version = found or version_of(job, engine) or engine.version
+    version = found or version_of(job, engine)
     needs = {other.name: state for other in copies for name, state in job.needs.items() if other.job.name == name}
     reasons = (_because(job, gpus, machine, links), why, because)
     return Task(
