@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from typing import Literal
 
 from mgpu.catalog.models import by_name, words
-from mgpu.values.engine import Complaint, said
+from mgpu.values.engine import Complaint, said, written
 from mgpu.values.machine import Gpu
 from mgpu.values.mark import Path
 from mgpu.values.plan import Layout, Task
@@ -128,14 +128,14 @@ def fp8_cache(task: Task, who: str, flag: str) -> Iterator[Complaint]:
     if older and str(said(task.job, flag) or "").startswith("fp8"):
         name = older[0].product or older[0].name
         message = f"{name} has no units for FP8: {who} stores its cache in 8 bits there, and computes in 16"
-        yield Complaint(message, ("args", _written(task.job, flag)), "not every attention kernel can", warning=True)
+        yield Complaint(message, ("args", written(task.job, flag)), "not every attention kernel can", warning=True)
 
 
 def _asks(job: Job, flags: tuple[str, ...]) -> Path | None:
     """Where the job asks for FP8 weights: by a flag, by its key, by a model that is published so or says so."""
     for flag in flags:
         if str(said(job, flag) or "").startswith("fp8"):
-            return ("args", _written(job, flag))
+            return ("args", written(job, flag))
     if job.quantization:
         return ("quantization",) if job.quantization.startswith("fp8") else None
     model = by_name(job.model or "")
@@ -144,9 +144,3 @@ def _asks(job: Job, flags: tuple[str, ...]) -> Path | None:
         model is not None and model.dtype.startswith("float8") and not any(w in name for w in ("awq", "gptq", "gguf"))
     )
     return ("model",) if native or "fp8" in name else None
-
-
-def _written(job: Job, flag: str) -> str:
-    """The flag as the job spells it."""
-    plain = flag.replace("_", "-")
-    return next(name for name in job.args if name.replace("_", "-") == plain)

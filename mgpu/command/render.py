@@ -10,13 +10,12 @@ from mgpu.command.files import dumped
 from mgpu.command.options import options
 from mgpu.command.words import words
 from mgpu.engines import engine_named
-from mgpu.spec.references import CONFIG
 from mgpu.spec.versions import listed
 from mgpu.values.command import Command, Container, File, Probe, Stop
 from mgpu.values.engine import Engine, Spelling, given_probe
 from mgpu.values.machine import CDI, CLAIM, FOLDER, HOME, USER, Machine
 from mgpu.values.plan import Plan, Task
-from mgpu.values.spec import Volume
+from mgpu.values.spec import CONFIG, Volume
 
 WRITTEN = ".mgpu"
 """The folder, below the spec's, for the config files that mgpu writes."""

@@ -16,19 +16,18 @@ from typing import Any
 from mgpu.values.engine import Complaint, Engine, Naming, Spelling, asked_ranks, ranks, said, sharing, threads
 from mgpu.values.mark import Path
 from mgpu.values.plan import Task
-from mgpu.values.spec import Job
+from mgpu.values.spec import CONFIG, Job
 
 FILE = "deepspeed.json"
 TOTAL, MICRO, STEPS = "train_batch_size", "train_micro_batch_size_per_gpu", "gradient_accumulation_steps"
-PLACED = "${config}"
 
 
 def check(job: Job) -> Iterable[Complaint]:
     """What deepspeed.initialize would refuse, or take and not do, in the config; the batch where ranks are known."""
     if not job.config:
-        if PLACED in _words(job.script_args):
+        if CONFIG in _words(job.script_args):
             yield Complaint(
-                f"{PLACED} stands for the config file, and there is no config", ("script_args",), "add config:"
+                f"{CONFIG} stands for the config file, and there is no config", ("script_args",), "add config:"
             )
         return
     yield from _autos(job)
@@ -124,10 +123,10 @@ def _autos(job: Job) -> Iterator[Complaint]:
     at the top, and further down takes the key for unset: bf16 that is on `auto` is then off, and nobody says so."""
     if _filled(job):
         return
-    placed = PLACED in _words(job.script_args)
+    placed = CONFIG in _words(job.script_args)
     for path in _auto_paths(job.config, ("config",)):
         message = f"only Hugging Face's Trainer and Accelerate fill in auto: plain DeepSpeed has no {path[-1]} then"
-        hint = f"a number or a word; or script_args: {{deepspeed: '{PLACED}'}} where the script is one of theirs"
+        hint = f"a number or a word; or script_args: {{deepspeed: '{CONFIG}'}} where the script is one of theirs"
         yield Complaint(message, path, hint, warning=placed)
 
 
@@ -142,9 +141,9 @@ def _auto_paths(value: Any, path: Path) -> Iterator[Path]:
 def _filled(job: Job) -> bool:
     """Whether the script takes the config file as Hugging Face's Trainer does."""
     if isinstance(job.script_args, Mapping):
-        return any(name == "deepspeed" and PLACED in str(value) for name, value in job.script_args.items())
+        return any(name == "deepspeed" and CONFIG in str(value) for name, value in job.script_args.items())
     words = list(job.script_args)
-    return f"--deepspeed={PLACED}" in words or ("--deepspeed", PLACED) in pairwise(words)
+    return f"--deepspeed={CONFIG}" in words or ("--deepspeed", CONFIG) in pairwise(words)
 
 
 def _words(given: Mapping[str, Any] | tuple[str, ...]) -> str:

@@ -11,8 +11,6 @@ from mgpu.values.spec import Job
 
 REFERENCE = re.compile(r"\$\{jobs\.([^${}]*)\}")
 OPEN = "${jobs."
-CONFIG = "${config}"
-"""Stands, in what a script is given, for the path of the config file that mgpu writes."""
 KEYS = ("env", "command", "args", "script_args", "config")
 """The keys of a job whose texts may hold references."""
 PARTS = ("url", "urls", "host", "port")

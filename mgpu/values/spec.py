@@ -10,6 +10,9 @@ from mgpu.errors import Problem
 from mgpu.values.document import Document
 from mgpu.values.mark import Path
 
+CONFIG = "${config}"
+"""Stands, in what a script is given, for the path of the config file that mgpu writes."""
+
 
 class Secret(NamedTuple):
     """The name of a secret and the file that holds it (None: the caller's environment). The value is never in here."""
