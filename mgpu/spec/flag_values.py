@@ -197,6 +197,6 @@ def _outside(flag: Flag, value: Any) -> str | None:
     high = flag.high is not None and number > flag.high
     if not (low or above or high):
         return None
-    bounds = {"of at least": flag.low, "above": flag.above, "of at most": flag.high}
-    words = [f"{word} {bound:g}" for word, bound in bounds.items() if bound is not None]
-    return "a number " + " and ".join(words)
+    bounds = {"at least": flag.low, "above": flag.above, "at most": flag.high}
+    words = " and ".join(f"{word} {bound:g}" for word, bound in bounds.items() if bound is not None)
+    return f"a number {'' if words.startswith('above') else 'of '}{words}"

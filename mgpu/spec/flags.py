@@ -79,7 +79,8 @@ class _Place:
 
     def __init__(self, job: Job, engine: Engine, place: str, known: FlagList, version: str | None) -> None:
         self.engine, self.place, self.known = engine, place, known
-        self.version = known.version if known.name == engine.name else f"({known.name} {known.version})"
+        own = known.name.removesuffix("-config") == engine.name
+        self.version = known.version if own else f"({known.name} {known.version})"
         owners = {plain(name): owner for name, owner in engine.owned.items()} if place not in THEIRS else {}
         scripts = {script for flag in known.flags.values() for script in flag.scripts}
         stem = job.trainer or PurePath(job.script or "").stem
