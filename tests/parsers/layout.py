@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import fields
 from typing import Any
 
 from mgpu.values.flag import Flag
 
-ORDER = [field.name for field in fields(Flag)]
+ORDER = list(Flag._fields)
 
 
 def text(data: Mapping[str, Any]) -> str:

@@ -15,6 +15,10 @@ VERSION = "1"
 """Of the list: another one where a flag goes, or means something else."""
 
 
+COUNTS = ("height", "images-per-prompt", "ring-degree", "steps", "ulysses-degree", "width")
+"""What none of is nothing."""
+
+
 def program() -> ModuleType:
     """templates/text_to_image.py as a module. It imports torch and diffusers only once it has something to draw."""
     spec = importlib.util.spec_from_file_location("text_to_image", folder("templates") / "text_to_image.py")
@@ -29,7 +33,8 @@ def parsed() -> dict[str, Any]:
     """The list's data."""
     actions = [action for action in program().parser()._actions if action.dest != "help"]
     flags = {action.option_strings[0].lstrip("-"): entry(action) for action in actions}
-    flags["images-per-prompt"]["low"] = flags["ulysses-degree"]["low"] = flags["ring-degree"]["low"] = 1
+    for name in COUNTS:
+        flags[name]["low"] = 1
     return {"source": "the parser of mgpu's own text_to_image.py", "flags": flags}
 
 
