@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +16,10 @@ from tests.require import require
 
 os.environ["DOCKER_HOST"] = "unix:///nonexistent/docker.sock"
 """A test's host has the Docker that the test gives it, and not the one of whoever runs it."""
+
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+"""Behind a shell's & nothing hears ^C, and what a test starts would not either."""
 
 
 @pytest.fixture
