@@ -28,7 +28,7 @@ not known."""
 
 def _heads(job: Job, layout: Layout, who: str, keys: KeyHeads, stages: bool) -> Iterator[Complaint]:
     tensor = layout.tensor
-    model = by_name(job.model or "")
+    model = by_name(job.model or "") if tensor > 1 else None
     if model is None or not model.heads or _shared(model.heads, model.kv_heads or model.heads, tensor, keys):
         return
     at: Path = ("parallel", "tensor") if job.parallel.tensor else ("gpus",)
@@ -108,9 +108,9 @@ def fp8(task: Task, who: str, flags: tuple[str, ...], stored: tuple[int, int] | 
     """What FP8 weights mean on GPUs without units for them. `flags` are those that ask for it; `stored` is the first
     compute capability on which the engine at least keeps the weights so, and computes in 16 bits; None: it never does.
     """
-    at = _asks(task.job, flags)
     older = [gpu for gpu in task.gpus if gpu.compute_capability and gpu.compute_capability < FP8]
-    if at is None or not older:
+    at = _asks(task.job, flags) if older else None
+    if at is None:
         return
     gpu = min(older, key=lambda gpu: gpu.compute_capability or FP8)
     name = gpu.product or gpu.name

@@ -41,8 +41,8 @@ def check(job: Job) -> Iterable[Complaint]:
             ("parallel", "expert"),
             "args: {enable-expert-parallel: true}",
         )
-    model = by_name(job.model or "")
-    if said(job, EXPERTS) and model and not model.experts:
+    model = by_name(job.model or "") if said(job, EXPERTS) else None
+    if model and not model.experts:
         yield Complaint(f"{model.id} has no experts to share", ("args", EXPERTS), "remove it")
     if job.model and job.model.endswith(".gguf"):
         yield Complaint("vLLM does not read GGUF files", ("model",), "engine: llamacpp")
