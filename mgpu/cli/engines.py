@@ -10,7 +10,7 @@ from typing import Any
 from mgpu.catalog.flags import versions
 from mgpu.engines import ENGINES, engine_named, every
 from mgpu.errors import UsageError
-from mgpu.spec.flags import THEIRS
+from mgpu.spec.flags import owners
 from mgpu.spec.nearest import did_you_mean
 from mgpu.spec.versions import list_names, listed
 from mgpu.values.engine import Engine
@@ -89,8 +89,7 @@ def _all(engine: Engine, places: dict[str, FlagList]) -> list[dict[str, Any]]:
 def _facts(engine: Engine, place: str, known: FlagList, flag: Flag) -> dict[str, Any]:
     """What is known of a flag, as JSON-ready data: what says nothing is left out."""
     facts = {name: getattr(flag, name) for name in flag._fields}
-    owned = {} if place in THEIRS else engine.owned
-    owner = next((owner for name, owner in owned.items() if plain(name) == plain(flag.name)), None)
+    owner = owners(engine, place).get(plain(flag.name))
     told = {name: list(fact) if isinstance(fact, tuple) else fact for name, fact in facts.items() if fact or fact == 0}
     return {**told, "place": place, "version": known.version, "source": known.source} | (
         {"owner": owner} if owner else {}

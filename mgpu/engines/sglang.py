@@ -12,7 +12,7 @@ from mgpu.catalog.flags import numbers
 from mgpu.catalog.repositories import loaded
 from mgpu.catalog.shards import equal_shares, fp8, fp8_cache, heads_as_placed, heads_as_said, on_gpus
 from mgpu.values.command import Probe
-from mgpu.values.engine import Complaint, Engine, Hub, Naming, Spelling, key_in_sight, listed_and_asked, said
+from mgpu.values.engine import Complaint, Engine, Hub, Naming, Spelling, key_in_sight, listed_and_asked, said, written
 from mgpu.values.plan import Task
 from mgpu.values.spec import Job
 
@@ -37,7 +37,7 @@ def arguments(task: Task) -> Mapping[str, Any]:
     size = said(task.job, "attn-dp-size")
     if size is None or not numbers(task.version) or numbers(task.version) >= ATTENTION_SINCE:
         return task.job.args
-    rest = {name: value for name, value in task.job.args.items() if name.replace("_", "-") != "attn-dp-size"}
+    rest = {name: value for name, value in task.job.args.items() if name != written(task.job, "attn-dp-size")}
     return {**rest, "dp-size": size, "enable-dp-attention": True}
 
 
@@ -47,7 +47,7 @@ def check(job: Job) -> Iterable[Complaint]:
     if tensor and expert and tensor % expert:
         yield Complaint(f"experts are shared within tensor: {tensor}, which {expert} does not divide", EXPERT)
     if isinstance(attention, int) and attention > 1:
-        at = ("args", next(name for name in job.args if name.replace("_", "-") == "attn-dp-size"))
+        at = ("args", written(job, "attn-dp-size"))
         if (job.parallel.data or 1) > 1:
             yield Complaint("attention replicas and full replicas exclude each other", at, "keep one: this, or data")
         if tensor and tensor % attention:

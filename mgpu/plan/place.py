@@ -118,12 +118,11 @@ def _task(spec: Spec, copy: Copy, copies: list[Copy], gpus: Chosen, machine: Mac
         gpus,
         len(gpus),
         _port(copy),
-        None,
-        layout,
-        runtime,
-        version,
-        machine.cpus,
-        needs,
+        layout=layout,
+        runtime=runtime,
+        version=version,
+        cpus=machine.cpus,
+        needs=needs,
         because=tuple(reason for reason in reasons if reason),
     )
 

@@ -5,27 +5,23 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 
+from mgpu.command.render import WRITTEN
 from mgpu.errors import HostError
-from mgpu.values.command import Command
+from mgpu.values.command import Command, File
 
 
 def write(commands: Iterable[Command], folder: str) -> None:
-    """Write the files of `commands` below the spec's `folder`, where no version control takes them for the user's.
+    """Write the files of `commands`, all below the spec's `folder`, where git is told not to take them for the user's.
 
     Raises HostError for a folder that cannot be written.
     """
-    for file in [file for command in commands for file in command.files]:
+    files = [file for command in commands for file in command.files]
+    ignored = [File(os.path.join(folder, WRITTEN, ".gitignore"), "*\n")] if files else []
+    for file in (*ignored, *files):
         try:
             os.makedirs(os.path.dirname(file.path), exist_ok=True)
-            _ignored(os.path.join(folder, os.path.relpath(file.path, folder).split(os.sep)[0]))
             with open(file.path, "w", encoding="utf-8") as written:
                 written.write(file.text)
         except OSError as error:
             words = f"the config file {file.path} cannot be written: {error.strerror}"
             raise HostError(words, "run the spec from a folder of your own") from error
-
-
-def _ignored(folder: str) -> None:
-    """Tell git to leave the folder alone."""
-    with open(os.path.join(folder, ".gitignore"), "w", encoding="utf-8") as file:
-        file.write("*\n")

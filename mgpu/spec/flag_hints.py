@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from mgpu.catalog.same import called, spec_key
 from mgpu.spec.nearest import TYPO, meant, nearest
+from mgpu.spec.versions import listed
 from mgpu.values.engine import Engine
 from mgpu.values.flag import Flag, FlagList, plain
 
@@ -18,13 +19,13 @@ MOST_PLACES = 3
 
 
 class Hints(NamedTuple):
-    """What is known where a flag was looked for: in which `place`, its list, those of the job's other `places`, what
-    mgpu sets (by `owners`), and the script whose flags count."""
+    """What is known where a flag was looked for: in which `place`, its list, the version of the engine, what mgpu sets
+    (by `owners`), and the script whose flags count."""
 
     engine: Engine
     place: str
     known: FlagList
-    places: Mapping[str, FlagList | None]
+    version: str | None
     owners: Mapping[str, str]
     script: str | None
 
@@ -113,10 +114,10 @@ class Hints(NamedTuple):
         inner = self.inner(name)
         if 0 < len(inner) <= MOST_PLACES:
             return f"that is a key within a section: {' or '.join(self.known.flags[at].use or at for at in inner)}"
-        for place, known in self.places.items():
+        for place in (other for other in self.engine.lists if other != self.place):
+            known = listed(self.engine, place, self.version)
             if known and (found := known.find(name)):
-                owned = {plain(own): key for own, key in self.engine.owned.items()}
-                owner = owned.get(plain(found.name), "nothing")
+                owner = self.engine.owners.get(plain(found.name), "nothing")
                 return f"put it under {place}:" if owner.startswith("nothing") else use(owner)
         return None
 

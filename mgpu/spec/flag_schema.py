@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from mgpu.engines import every
+from mgpu.engines import engine_named, every
 from mgpu.spec.flag_values import SUFFIXED, WHOLE
-from mgpu.spec.flags import THEIRS
+from mgpu.spec.flags import owners
 from mgpu.spec.versions import listed
 from mgpu.values.engine import Engine
 from mgpu.values.flag import Flag, FlagList, plain
@@ -30,19 +30,16 @@ def definitions(kind: str) -> dict[str, Any]:
 
 def branches(kind: str) -> list[dict[str, Any]]:
     """What holds for a job of this kind with each engine, in the version that the flags are those of."""
-    found = []
-    for engine in every():
-        places = [place for other, place, _ in _places(kind) if other is engine]
-        if places:
-            of = {key: {"const": getattr(engine, key)} for key in ("version", "image")}
-            then = {place: {"$ref": f"#/definitions/{_name(engine, place)}"} for place in places}
-            found.append(
-                {
-                    "if": {"required": ["engine"], "properties": {"engine": {"const": engine.name}, **of}},
-                    "then": {"properties": then},
-                }
-            )
-    return found
+    then: dict[str, dict[str, Any]] = {}
+    for engine, place, _ in _places(kind):
+        then.setdefault(engine.name, {})[place] = {"$ref": f"#/definitions/{_name(engine, place)}"}
+    return [{"if": _is(engine_named(name)), "then": {"properties": places}} for name, places in then.items()]
+
+
+def _is(engine: Engine) -> dict[str, Any]:
+    """What holds for a job with this engine, in its own version."""
+    of = {key: {"const": getattr(engine, key)} for key in ("version", "image")}
+    return {"required": ["engine"], "properties": {"engine": {"const": engine.name}, **of}}
 
 
 def _places(kind: str) -> Iterator[tuple[Engine, str, FlagList]]:
@@ -58,7 +55,7 @@ def _name(engine: Engine, place: str) -> str:
 
 
 def _table(engine: Engine, place: str, known: FlagList) -> dict[str, Any]:
-    owned = {} if place in THEIRS else {plain(name): owner for name, owner in engine.owned.items()}
+    owned = owners(engine, place)
     flags = {name: _flag(flag, owned.get(plain(name))) for name, flag in known.flags.items() if "." not in name}
     return {"properties": flags}
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from pathlib import PurePath
 from typing import Any
@@ -20,6 +19,11 @@ PLACES = ("args", "script_args", "config")
 """The keys of a job that may hold an engine's own flags."""
 THEIRS = ("script_args",)
 """Those of a program that the engine starts: what mgpu sets of the engine's own is not meant there."""
+
+
+def owners(engine: Engine, place: str) -> Mapping[str, str]:
+    """What sets the engine's flags, where those under this key are the engine's."""
+    return {} if place in THEIRS else engine.owners
 
 
 def flag_complaints(job: Job, engine: Engine, version: str | None) -> Iterator[Complaint]:
@@ -53,10 +57,9 @@ def _unlisted(job: Job, engine: Engine, version: str | None) -> Complaint:
 
 def _owned(given: Mapping[str, Any], path: Path, engine: Engine, known: FlagList | None) -> Iterator[Complaint]:
     """Flags that mgpu itself sets, by whatever spelling."""
-    owned = {plain(name): owner for name, owner in engine.owned.items()}
     for name in given:
         flag = known.find(name) if known else None
-        owner = owned.get(plain(flag.name if flag else name))
+        owner = engine.owners.get(plain(flag.name if flag else name))
         if owner:
             hint = "remove it" if owner.startswith("nothing") else f"use {owner} instead"
             why = owner.partition(": ")[2] if owner.startswith("nothing") else ""
@@ -66,10 +69,9 @@ def _owned(given: Mapping[str, Any], path: Path, engine: Engine, known: FlagList
 def _of_the_launcher(given: Mapping[str, Any], place: str, engine: Engine) -> Iterator[Complaint]:
     """The warning that a script, whose flags nobody lists, is given what counts or joins its ranks. Names of one word
     are those of scripts too."""
-    owned = {plain(name): owner for name, owner in engine.owned.items() if re.search("[-_]", name)}
     for name in given:
-        owner = owned.get(plain(name), "")
-        if owner.startswith(("gpus", "nothing")):
+        owner = engine.owners.get(plain(name), "")
+        if "-" in plain(name) and owner.startswith(("gpus", "nothing")):
             message = f"{name} is a flag of {engine.name} itself, and here it goes to the script"
             yield Complaint(message, (place, name), use(owner), key=True, warning=True)
 
@@ -81,12 +83,10 @@ class _Place:
         self.engine, self.place, self.known = engine, place, known
         own = known.name.removesuffix("-config") == engine.name
         self.version = known.version if own else f"({known.name} {known.version})"
-        owners = {plain(name): owner for name, owner in engine.owned.items()} if place not in THEIRS else {}
         scripts = {script for flag in known.flags.values() for script in flag.scripts}
         stem = job.trainer or PurePath(job.script or "").stem
         self.strange = bool(scripts) and stem not in scripts
-        others = {other: listed(engine, other, version) for other in engine.lists if other != place}
-        self.hints = Hints(engine, place, known, others, owners, stem if scripts else None)
+        self.hints = Hints(engine, place, known, version, owners(engine, place), stem if scripts else None)
 
     def complaints(self, given: Mapping[str, Any]) -> Iterator[Complaint]:
         """What is wrong with `given`; a script that the list does not know has whatever flags it wants."""

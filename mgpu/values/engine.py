@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Literal, NamedTuple
 
 from mgpu.values.command import Probe, Trial
+from mgpu.values.flag import plain
 from mgpu.values.mark import Path
 from mgpu.values.plan import Layout, Task
 from mgpu.values.spec import Job
@@ -128,14 +130,12 @@ def url(task: Task, path: str = "") -> str:
 
 def said(job: Job, flag: str) -> Any:
     """What the job gives this flag of its engine's, with hyphens or underscores; None where it does not."""
-    plain = flag.replace("_", "-")
-    return next((value for name, value in job.args.items() if name.replace("_", "-") == plain), None)
+    return job.args.get(written(job, flag))
 
 
 def written(job: Job, flag: str) -> str:
     """The flag of this name as the spec writes it."""
-    plain = flag.replace("_", "-")
-    return next((name for name in job.args if name.replace("_", "-") == plain), flag)
+    return next((name for name in job.args if plain(name) == plain(flag)), flag)
 
 
 def degree(job: Job, flag: str) -> int:
@@ -165,7 +165,7 @@ def listed_and_asked(task: Task, name_flag: str, key: str | None = None, within:
 def key_in_sight(job: Job, flags: Iterable[str], who: str, instead: str) -> Iterable[Complaint]:
     """Refuse a key that would stand in the command line, where everyone on the machine reads it."""
     for name in job.args:
-        if name.replace("_", "-") in flags:
+        if plain(name) in flags:
             message = f"{who} takes {name} only as a word of its command line, where everyone on the machine reads it"
             yield Complaint(message, ("args", name), instead, key=True)
 
@@ -233,6 +233,11 @@ class Engine:
     environment: Callable[[Task], Mapping[str, str]] = no_variables
     arguments: Callable[[Task], Mapping[str, Any]] = as_given
     hub: Callable[[Task], Hub | None] = nothing_of_the_hub
+
+    @cached_property
+    def owners(self) -> Mapping[str, str]:
+        """What `owned` holds, by the names of the flags with hyphens."""
+        return {plain(name): owner for name, owner in self.owned.items()}
 
     @property
     def scripted(self) -> bool:
