@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
+
+from mgpu.values.model import Model
 
 TUNED = frozenset(("instruct", "it", "chat", "base", "hf", "meta"))
 """What tells how a model was trained on or packed, and nothing of its sizes."""
@@ -16,30 +17,6 @@ QUANTIZED = frozenset((
     "dynamic", "quantized", "bnb", "nf4", "nvfp4", "fp4", "gguf", "bf16", "fp16", "marlin",
 ))  # fmt: skip
 """What tells how its weights are stored."""
-
-
-class Model(NamedTuple):
-    """A model as published. `params` counts all weights of the checkpoint, `text_params` those of its language model;
-    of a diffusion model only these are known, in parts (`facts`). `layers`, `heads`, `kv_heads`, `head_dim`, `hidden`
-    are its language model's; `experts` of each layer that has them, 0 where none has; `context` in tokens. `config` are
-    all its dimensions by the names of its config.json, `facts` the whole row with its sources."""
-
-    id: str
-    repository: str
-    aliases: tuple[str, ...]
-    kind: str
-    dtype: str
-    params: int | None
-    text_params: int | None
-    hidden: int | None
-    layers: int | None
-    heads: int | None
-    kv_heads: int | None
-    head_dim: int | None
-    experts: int
-    context: int | None
-    config: Mapping[str, Any]
-    facts: Mapping[str, Any]
 
 
 @cache

@@ -10,6 +10,8 @@ from typing import Any, Literal, NamedTuple
 from mgpu.values.command import Probe, Trial
 from mgpu.values.flag import plain
 from mgpu.values.mark import Path
+from mgpu.values.memory import Correction, Estimate, Knob, Unknown
+from mgpu.values.model import Model
 from mgpu.values.plan import Layout, Task
 from mgpu.values.spec import Job
 
@@ -83,6 +85,21 @@ def no_degrees(_: Job) -> Mapping[str, int]:
 def no_objections(_: Task) -> Iterable[Complaint]:
     """For engines that run on every GPU."""
     return ()
+
+
+def no_estimate(task: Task, *_: object) -> Unknown:
+    """For engines whose memory mgpu has no model of."""
+    return Unknown(f"what {task.job.engine} needs of a GPU's memory is not known")
+
+
+def no_knobs(_: Task) -> Iterable[Knob]:
+    """For engines of which nothing can be turned down."""
+    return ()
+
+
+def its_model(job: Job) -> str | None:
+    """For engines whose model is what the spec calls model."""
+    return job.model
 
 
 def as_given(task: Task) -> Mapping[str, Any]:
@@ -196,7 +213,9 @@ class Engine:
     `check` looks at a job, `fits` at a task with its GPUs; `files` gives what is to be written before the start, by
     file name: plain data, dumped as the name's ending says, or text. Templates see the paths as ``files``, by
     the name without its ending. `arguments` are the job's `args` as this version takes them as flags, `environment`
-    what it is given as variables.
+    what it is given as variables. `model` is the name of the model that a job is about. `memory` says what a task
+    needs on each of its GPUs, in their order, with what is known of its model and of this host; `knobs` are the
+    changes that make it need less.
     """
 
     name: str
@@ -233,6 +252,9 @@ class Engine:
     environment: Callable[[Task], Mapping[str, str]] = no_variables
     arguments: Callable[[Task], Mapping[str, Any]] = as_given
     hub: Callable[[Task], Hub | None] = nothing_of_the_hub
+    model: Callable[[Job], str | None] = its_model
+    memory: Callable[[Task, Model | None, Sequence[Correction]], tuple[Estimate, ...] | Unknown] = no_estimate
+    knobs: Callable[[Task], Iterable[Knob]] = no_knobs
 
     @cached_property
     def owners(self) -> Mapping[str, str]:

@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from mgpu.values.memory import Correction
+from mgpu.values.model import Model
+
 HOME = "\0HOME"
 FOLDER = "\0PWD"
 USER = "\0USER"
@@ -65,7 +68,9 @@ class Gpu:
 
 
 class Link(NamedTuple):
-    """How two GPUs (by index) are joined. `bandwidth` in GB/s per direction; `nvlinks` counts NVLink lanes."""
+    """How two GPUs (by index) are joined. `bandwidth` in GB/s per direction; `nvlinks` counts NVLink lanes. What
+    `bench links` has measured of an all-reduce between the two: `latency` of a small one in us, `measured` GB/s of a
+    large one (its bytes by its time)."""
 
     a: int
     b: int
@@ -73,6 +78,8 @@ class Link(NamedTuple):
     nvlinks: int = 0
     bandwidth: float | None = None
     p2p: bool | None = None
+    latency: float | None = None
+    measured: float | None = None
 
 
 class Docker(NamedTuple):
@@ -91,7 +98,9 @@ class Docker(NamedTuple):
 class Machine:
     """A host as a value: the second argument of compiling. GPUs without a Link are joined who knows how. `user` are the
     ids of the user and the group, ``1000:1000``; on `ports` something listens, `leased` ones are held by runs.
-    `software` are the packages of the interpreter on PATH, `interpreters` those of others, by their path."""
+    `software` are the packages of the interpreter on PATH, `interpreters` those of others, by their path; `models` what
+    the files of models say of their sizes, by the names that specs have for them; `corrections` what boot logs of this
+    host have shown of memory."""
 
     name: str
     gpus: tuple[Gpu, ...] = ()
@@ -110,6 +119,8 @@ class Machine:
     docker: Docker | None = None
     mask: tuple[str, ...] | None = None
     notes: tuple[str, ...] = ()
+    models: tuple[tuple[str, Model], ...] = ()
+    corrections: tuple[Correction, ...] = ()
 
     def installed(self, package: str, python: str | None = None) -> str | None:
         """The version of a Python package in the interpreter that process jobs run in, or in `python`, where known."""

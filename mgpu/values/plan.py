@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from mgpu.errors import Problem
 from mgpu.values.machine import Gpu, Machine
+from mgpu.values.memory import Estimate, Unknown
 from mgpu.values.spec import Job
 
 
@@ -25,8 +26,9 @@ class Layout(NamedTuple):
 class Task:
     """One start of a job (a job with n replicas is n tasks). Where a scheduler
     places by itself, `gpus` is empty and `gpu_count` says how many; `rendezvous` is the port at which its ranks meet;
-    `cpus` are the cores of the machine; in `network`
-    the containers of one spec reach each other by the names of their tasks."""
+    `cpus` are the cores of the machine; `split` are whole layers a GPU, where the planner chose them; `memory` is what
+    the task needs on each of its GPUs, or why that is not known (None: it has not been asked). In `network` the
+    containers of one spec reach each other by the names of their tasks."""
 
     name: str
     job: Job
@@ -38,6 +40,8 @@ class Task:
     runtime: str = "process"
     version: str | None = None
     cpus: int | None = None
+    split: tuple[int, ...] = ()
+    memory: tuple[Estimate, ...] | Unknown | None = None
     needs: Mapping[str, str] = field(default_factory=dict)
     network: str | None = None
     because: tuple[str, ...] = ()

@@ -40,12 +40,12 @@ def test_bridges_only_where_the_product_takes_them(product: Product) -> None:
 def test_a_switch_joins_all_with_all() -> None:
     links = shorthand("8xa100-sxm4-80gb").links
     assert len(links) == 28
-    assert {link[2:] for link in links} == {("NVLINK", 12, 300.0, True)}
+    assert {link[2:6] for link in links} == {("NVLINK", 12, 300.0, True)}
 
 
 def test_plain_pcie() -> None:
     links = shorthand("4xa100-pcie-80gb").links
-    assert {link[2:] for link in links} == {("PHB", 0, 32, None)}
+    assert {link[2:6] for link in links} == {("PHB", 0, 32, None)}
 
 
 def test_geforce_has_no_p2p() -> None:

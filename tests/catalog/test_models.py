@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from mgpu.catalog.models import Model, by_name, models
+from mgpu.catalog.models import by_name, models
+from mgpu.values.model import Model
 
 LANGUAGE = [model for model in models() if model.heads]
 
