@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from mgpu.errors import Problem
 from mgpu.values.document import Document
@@ -23,13 +23,15 @@ class Secret(NamedTuple):
 
 @dataclass(frozen=True)
 class Gpus:
-    """What a job wants of GPUs, per replica. `count` None is all that are free; `memory` is free bytes per GPU."""
+    """What a job wants of GPUs, per replica. `count` None is all that are free, or the `fewest` of them that the model
+    fits on; `memory` is free bytes per GPU."""
 
     count: int | None = 1
     memory: int | None = None
     name: str | None = None
     link: str | None = None
     ids: tuple[str, ...] = ()
+    fewest: bool = False
 
 
 class Parallel(NamedTuple):
@@ -39,6 +41,10 @@ class Parallel(NamedTuple):
     pipeline: int | None = None
     data: int | None = None
     expert: int | None = None
+
+
+Policy = Literal["latency", "throughput", "capacity"]
+"""What a layout is chosen for: the time of a request, tokens a second of all of them, or room for context."""
 
 
 class Volume(NamedTuple):
@@ -73,6 +79,7 @@ class Job:
     context_length: int | None = None
     gpus: Gpus = Gpus()
     parallel: Parallel = Parallel()
+    policy: Policy = "latency"
     port: int | None = None
     host: str = "127.0.0.1"
     runtime: str | None = None
