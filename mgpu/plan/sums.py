@@ -14,7 +14,12 @@ def verdict(task: Task) -> Verdict | None:
     """The worst verdict of a task's GPUs; None where nothing is known."""
     if task.memory is None or isinstance(task.memory, Unknown) or not task.memory:
         return None
-    return max((estimate.verdict for estimate in task.memory), key=ORDER.index)
+    return worst(task.memory)
+
+
+def worst(estimates: Sequence[Estimate]) -> Verdict:
+    """The worst verdict of at least one estimate."""
+    return max((estimate.verdict for estimate in estimates), key=ORDER.index)
 
 
 def biggest(estimates: Sequence[Estimate]) -> Estimate:
