@@ -21,8 +21,8 @@ NAME = "measured.json"
 
 
 class LinkFigure(NamedTuple):
-    """An all-reduce between two GPUs: `latency_us` of 8 KiB, `GBps` of 64 MiB (its bytes by its time, GB/s); `how` tells
-    what has measured it, `date` the day (``2026-11-24``)."""
+    """An all-reduce between two GPUs: `latency_us` of 8 KiB, `GBps` of 64 MiB (GB/s, its bytes by its time); `how`
+    tells what has measured it, `date` the day (``2026-11-24``)."""
 
     a_uuid: str
     b_uuid: str
