@@ -9,7 +9,7 @@ from itertools import combinations
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from mgpu.catalog.gpus import products
+from mgpu.catalog.gpus import Product, products
 from mgpu.errors import MgpuError
 from mgpu.plan import place
 from mgpu.plan.seats import fits
@@ -44,7 +44,8 @@ def machines(draw: st.DrawFn) -> Machine:
 def specs(draw: st.DrawFn) -> str:
     engine = draw(st.sampled_from(ENGINES))
     model = draw(st.sampled_from(MODELS))
-    lines = ["kind: inference", f"engine: {engine}", f"model: {model}", f"gpus: {draw(st.sampled_from((1, 2, 'auto')))}"]
+    lines = ["kind: inference", f"engine: {engine}", f"model: {model}"]
+    lines.append(f"gpus: {draw(st.sampled_from((1, 2, 'auto')))}")
     if engine in ("llamacpp", "ollama"):
         lines[2] = f"model: {model.rpartition('/')[2]}"
         lines.append(f"quantization: {draw(st.sampled_from(('Q4_K_M', 'Q8_0', 'IQ4_XS')))}")
@@ -69,7 +70,7 @@ def planned(spec: Spec, machine: Machine) -> Plan | None:
 
 @LAW
 @given(machines(), specs(), st.sampled_from(products()), st.sampled_from(("NVLINK", "PHB", "SYS")))
-def test_one_more_free_gpu_never_takes_the_room_away(machine, text, product, kind) -> None:  # type: ignore[no-untyped-def]
+def test_one_more_free_gpu_never_takes_the_room_away(machine: Machine, text: str, product: Product, kind: str) -> None:
     spec = spec_of(text)
     assume(planned(spec, machine))
     new = Gpu(len(machine.gpus), product.name, product.memory, product.memory, product=product.id,
