@@ -56,7 +56,7 @@ def burden_of(model: Model, quantization: str | None, workload: Workload, elemen
     layers, hidden = len(counted.layers), model.hidden or 0
     total, experts = float(on_gpu(model, stored)), _of_experts(model, stored)
     head = float((counted.head or counted.embedding) * 2)
-    rest = max(0.0, total - experts - (counted.embedding + counted.head) * 2)
+    rest = max(0.0, total - experts - (counted.embedding + counted.head + counted.towers) * 2)
     attention = sum(layer.attention for layer in counted.layers)
     mlp = sum(layer.mlp + layer.router + layer.small for layer in counted.layers)
     every = sum(layer.experts for layer in counted.layers)
@@ -82,7 +82,7 @@ def burden_of(model: Model, quantization: str | None, workload: Workload, elemen
         model.experts,
         top,
         sum(1 for layer in counted.layers if layer.experts),
-        int(moe.get("intermediate", 0)) if stored == "fp8" else 0,
+        int(moe.get("intermediate", 0)) if stored.startswith("fp8") else 0,
         stored,
     )
 
