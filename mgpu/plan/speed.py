@@ -206,9 +206,7 @@ def _hops(burden: Burden, made: tuple[Stage, ...], pace: Pace, batch: float) -> 
     return sum(pace.hop + size / (stage.card.link * 1e9) for stage in made[1:]) if len(made) > 1 else 0.0
 
 
-def _prompts(
-    burden: Burden, made: tuple[Stage, ...], pace: Pace, prompt: int, ratio: float
-) -> tuple[Seconds, Seconds]:
+def _prompts(burden: Burden, made: tuple[Stage, ...], pace: Pace, prompt: int, ratio: float) -> tuple[Seconds, Seconds]:
     """What the first prompt takes, and each further one of a steady stream (the slowest stage's time, where stages
     work at once on several chunks)."""
     each = [_prompt(burden, stage, pace, prompt, ratio) for stage in made]
@@ -241,4 +239,3 @@ def _prompt(burden: Burden, stage: Stage, pace: Pace, prompt: int, ratio: float)
 def _busy(stage: Stage) -> float:
     """How many of those who share the experts send their tokens at the same time."""
     return max(1.0, stage.experts / stage.tensor)
-

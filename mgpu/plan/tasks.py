@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import NamedTuple
 
+from mgpu.catalog.models import by_name
 from mgpu.engines import engine_named
 from mgpu.plan.choose import Chosen
 from mgpu.plan.copies import Copy
 from mgpu.plan.layout import laid_out
 from mgpu.plan.links import UNKNOWN, Links, words
 from mgpu.spec.versions import version_of
+from mgpu.values.engine import Engine
 from mgpu.values.machine import Machine
-from mgpu.values.plan import Task
+from mgpu.values.memory import Estimate, Unknown
+from mgpu.values.model import Model
+from mgpu.values.plan import Layout, Task
 from mgpu.values.spec import Job, Spec
 
 
@@ -30,11 +35,9 @@ def tasked(site: Site, copy: Copy, gpus: Chosen) -> Task:
     layout, why = laid_out(site.spec, job, engine, len(gpus))
     runtime, because = _runtime(job, site.machine)
     found = site.machine.installed(engine.package or "", job.python) if runtime == "process" else None
-    version = found or version_of(job, engine)
     over = site.copies
     needs = {other.name: state for other in over for name, state in job.needs.items() if other.job.name == name}
-    reasons = (_because(job, gpus, site.machine, site.links), why, because)
-    return Task(
+    task = Task(
         copy.name,
         job,
         gpus,
@@ -42,11 +45,34 @@ def tasked(site: Site, copy: Copy, gpus: Chosen) -> Task:
         copy.port,
         layout=layout,
         runtime=runtime,
-        version=version,
+        version=found or version_of(job, engine),
         cpus=site.machine.cpus,
         needs=needs,
-        because=tuple(reason for reason in reasons if reason),
     )
+    task, chosen = _settled(task, engine, site)
+    reasons = (_because(job, gpus, site.machine, site.links), chosen or why, because)
+    return replace(task, because=tuple(reason for reason in reasons if reason))
+
+
+def _settled(task: Task, engine: Engine, site: Site) -> tuple[Task, str | None]:
+    """The task with what it needs of memory, and with the layout that suits it best and the reason, if it has a choice."""
+    if not task.gpus:
+        return task, None
+    model = model_of(task.job, site.machine)
+
+    def needs(layout: Layout, gpus: Chosen) -> tuple[Estimate, ...] | Unknown:
+        return engine.memory(replace(task, layout=layout, gpus=gpus), model, site.machine.corrections)
+
+    if task.job.kind != "inference" or len(task.gpus) == 1 or not {"tensor", "pipeline"} & set(engine.dimensions):
+        return replace(task, memory=needs(task.layout, task.gpus)), None
+    from mgpu.plan.decide import decide
+
+    decision = decide(task.job, engine, task.gpus, site.machine.links, model, task.job.policy, needs)
+    best = decision.chosen
+    if best is None:
+        return replace(task, memory=needs(task.layout, task.gpus), decision=decision), None
+    chosen = replace(task, layout=best.layout, gpus=best.gpus, memory=best.memory, decision=decision)
+    return chosen, f"layout: {best.why}"
 
 
 def _runtime(job: Job, machine: Machine) -> tuple[str, str | None]:
@@ -76,3 +102,8 @@ def _because(job: Job, gpus: Chosen, machine: Machine, links: Links) -> str | No
         return f"GPU: {'the first that is free' if alone else 'free, and it leaves the most NVLink together'}"
     worst = links.worst(gpus)
     return f"GPUs: joined by {words(worst)}" + (", the best there is free" if worst < UNKNOWN else "")
+
+
+def model_of(job: Job, machine: Machine) -> Model | None:
+    """Temporary."""
+    return by_name(engine_named(job.engine).model(job) or "")

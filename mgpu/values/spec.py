@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 from mgpu.errors import Problem
 from mgpu.values.document import Document
 from mgpu.values.mark import Path
+from mgpu.values.speed import Policy
 
 CONFIG = "${config}"
 """Stands, in what a script is given, for the path of the config file that mgpu writes."""
@@ -41,10 +42,6 @@ class Parallel(NamedTuple):
     pipeline: int | None = None
     data: int | None = None
     expert: int | None = None
-
-
-Policy = Literal["latency", "throughput", "capacity"]
-"""What a layout is chosen for: the time of a request, tokens a second of all of them, or room for context."""
 
 
 class Volume(NamedTuple):
