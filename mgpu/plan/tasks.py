@@ -55,7 +55,7 @@ def tasked(site: Site, copy: Copy, gpus: Chosen) -> Task:
 
 
 def _settled(task: Task, engine: Engine, site: Site) -> tuple[Task, str | None]:
-    """The task with what it needs of memory, and with the layout that suits it best and the reason, if it has a choice."""
+    """The task with what it needs of memory, and where it has a choice with the best layout, and why."""
     if not task.gpus:
         return task, None
     model = model_of(task.job, site.machine)
