@@ -79,6 +79,11 @@ class Fabric:
         link = self.links.get((a.index, b.index))
         return link.kind if link else None
 
+    def facts(self, a: Gpu, b: Gpu) -> tuple[object, ...]:
+        """What tells the link of two GPUs from that of others."""
+        link = self.links.get((a.index, b.index))
+        return tuple(link)[2:] if link else ()
+
     def rank(self, a: Gpu, b: Gpu) -> int:
         """0 for NVLink, more for a longer way."""
         kind = self._kind(a, b)

@@ -7,6 +7,8 @@ and what each layer and step take besides. A prompt takes 2 x parameters operati
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable
 from math import ceil
 from typing import NamedTuple
 
@@ -39,6 +41,14 @@ class Seconds(NamedTuple):
         return Seconds(*(a + times * b for a, b in zip(self, other, strict=True)))
 
 
+def _summed(many: Iterable[tuple[Seconds, int]]) -> Seconds:
+    """So many times each."""
+    total = Seconds()
+    for one, times in many:
+        total = total.plus(one, times)
+    return total
+
+
 class Stage(NamedTuple):
     """The GPUs that share whole layers: `tensor` of them with the slowest `card`, `part` of all layers, on `wire`;
     attention is split over `attention` of them, and experts over `experts` GPUs, which meet on `meeting` where they
@@ -69,7 +79,7 @@ def speed(
     size = layout.tensor * layout.pipeline
     copies = [gpus[at : at + size] for at in range(0, len(gpus), size)]
     shares = _shared_out(workload.concurrency, len(copies))
-    together = bool(burden.count and len(copies) > 1 and pace.experts_over_data)
+    together = bool(burden.many and len(copies) > 1 and pace.experts_over_data)
     found, known = [], dict[tuple[object, ...], Speed]()
     for copy, share in zip(copies, shares, strict=True):
         made = _stages(burden, layout, copy, fabric, pace, attention, gpus if together else copy)
@@ -151,9 +161,7 @@ def _of_copy(
     depth = len(made)
     batch = ceil(share / depth)
     ratio = everyone / share
-    step = Seconds()
-    for stage in made:
-        step = step.plus(_step(burden, stage, pace, batch, ratio, depth))
+    step = _summed((_step(burden, stage, pace, batch, ratio, depth), many) for stage, many in Counter(made).items())
     step = step.plus(Seconds(handing=_hops(burden, made, pace, batch)))
     first, steady = _prompts(burden, made, pace, workload.prompt, ratio)
     request = first.plus(steady, share - 1).plus(step, workload.output)
@@ -206,18 +214,14 @@ def _hops(burden: Burden, made: tuple[Stage, ...], pace: Pace, batch: float) -> 
     return sum(pace.hop + size / (stage.card.link * 1e9) for stage in made[1:]) if len(made) > 1 else 0.0
 
 
-def _prompts(
-    burden: Burden, made: tuple[Stage, ...], pace: Pace, prompt: int, ratio: float
-) -> tuple[Seconds, Seconds]:
+def _prompts(burden: Burden, made: tuple[Stage, ...], pace: Pace, prompt: int, ratio: float) -> tuple[Seconds, Seconds]:
     """What the first prompt takes, and each further one of a steady stream (the slowest stage's time, where stages
     work at once on several chunks)."""
-    each = [_prompt(burden, stage, pace, prompt, ratio) for stage in made]
-    whole = Seconds(handing=_hops(burden, made, pace, min(prompt, pace.chunk)))
-    for one in each:
-        whole = whole.plus(one)
+    each = [(_prompt(burden, stage, pace, prompt, ratio), many) for stage, many in Counter(made).items()]
+    whole = _summed(each).plus(Seconds(handing=_hops(burden, made, pace, min(prompt, pace.chunk))))
     if len(made) == 1 or not pace.pipelined:
         return whole, whole
-    worst = max(each, key=sum)
+    worst = max((one for one, _ in each), key=sum)
     chunks = max(1, ceil(prompt / pace.chunk))
     first = worst.plus(worst, -1 / chunks).plus(whole, 1 / chunks)
     return first, worst
@@ -241,4 +245,3 @@ def _prompt(burden: Burden, stage: Stage, pace: Pace, prompt: int, ratio: float)
 def _busy(stage: Stage) -> float:
     """How many of those who share the experts send their tokens at the same time."""
     return max(1.0, stage.experts / stage.tensor)
-
