@@ -33,12 +33,10 @@ class Ruled(NamedTuple):
     against: str | None
 
 
-def candidates(
-    job: Job, engine: Engine, gpus: tuple[Gpu, ...], model: Model | None, version: str | None
-) -> list[Ruled]:
+def candidates(job: Job, engine: Engine, gpus: tuple[Gpu, ...], model: Model | None) -> list[Ruled]:
     """Every layout of so many GPUs within the engine's dimensions and the sizes that the spec fixes."""
     return [
-        Ruled(layout, _against(layout, job, engine, gpus, model, version))
+        Ruled(layout, _against(layout, job, engine, gpus, model))
         for layout in dict.fromkeys(_enumerated(job, engine, len(gpus), model))
     ]
 
@@ -73,11 +71,9 @@ def _experts(job: Job, engine: Engine, tensor: int, model: Model | None) -> list
     return [1, tensor] if apart and model and model.experts else [1]
 
 
-def _against(
-    layout: Layout, job: Job, engine: Engine, gpus: tuple[Gpu, ...], model: Model | None, version: str | None
-) -> str | None:
+def _against(layout: Layout, job: Job, engine: Engine, gpus: tuple[Gpu, ...], model: Model | None) -> str | None:
     """The first thing that speaks against a layout."""
-    task = Task(job.name, job, gpus, len(gpus), layout=layout, version=version or job.version or engine.version)
+    task = Task(job.name, job, gpus, len(gpus), layout=layout, version=job.version or engine.version)
     if model and (rule := next(_broken(layout, job, engine, model), None)):
         return rule
     said = replace(job, parallel=_said(job.parallel, layout))

@@ -39,10 +39,6 @@ class Wire(NamedTuple):
         slope = (seconds[at] - seconds[at - 1]) / (sizes[at] - sizes[at - 1])
         return seconds[0] + self.stretch * (seconds[at - 1] + (size - sizes[at - 1]) * slope - seconds[0])
 
-    def hand_on(self, size: float) -> float:
-        """Seconds to send `size` bytes from one GPU to another over such a link."""
-        return self.seconds[0] + size / (self.rate * 1e9 * HANDED) if self.gpus > 1 else 0.0
-
 
 ALONE = Wire(1)
 
