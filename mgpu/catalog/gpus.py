@@ -18,7 +18,7 @@ class Product(NamedTuple):
     """A GPU as sold. `memory` is what CUDA can give out (bytes); `bandwidth` of its memory, `nvlink_bandwidth` (of all
     its `nvlinks` together) and `pcie_bandwidth` in GB/s, the latter two per direction; `nvlink` is how several are
     joined: switch, cube, bridge, none; `p2p` whether the driver allows it over PCIe, None where the board decides.
-    `tflops` are dense rates by the format of the numbers (bf16, fp16, fp8, fp4), those that its tensor cores have."""
+    `tflops` are dense rates by the format of the numbers (bf16, fp16, fp8, fp4) that its tensor cores have."""
 
     id: str
     name: str
@@ -58,11 +58,6 @@ def pcie_bandwidth(generation: int | None, width: int | None) -> float | None:
     """GB/s per direction that a PCIe slot can carry at most, or None for a generation that is not known."""
     full = _data()["pcie_GBps_per_direction"].get(str(generation))
     return None if full is None or width is None else full * width / 16
-
-
-def rated_power(product: str | None) -> float | None:
-    """The watts that a product is rated for (TDP), by its id."""
-    return next((float(row["tdp_W"]) for row in _data()["gpus"] if row["id"] == product), None)
 
 
 def usable(total: int) -> int:

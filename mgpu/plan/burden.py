@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from mgpu.memory.cache import cached
 from mgpu.memory.parts import parts
-from mgpu.memory.weights import format_of, on_gpu
+from mgpu.memory.weights import on_gpu
 from mgpu.values.model import Model
 from mgpu.values.speed import Workload
 
@@ -30,7 +30,7 @@ class Burden(NamedTuple):
     chosen: float
     scan: float
     sequence: float
-    count: int = 0
+    many: int = 0
     top: int = 0
     sparse: int = 0
     block: int = 0
@@ -43,16 +43,15 @@ class Burden(NamedTuple):
 
     def touched(self, tokens: float) -> float:
         """Bytes of the experts that `tokens` tokens choose, if they choose alike: E (1 - (1 - k/E)^tokens) of E."""
-        if not self.count:
+        if not self.many:
             return 0.0
-        return self.experts * (1 - (1 - self.top / self.count) ** tokens)
+        return self.experts * (1.0 - float((1 - self.top / self.many) ** tokens))
 
 
-def burden_of(model: Model, quantization: str | None, workload: Workload, element: float = 2.0) -> Burden:
-    """What `model` asks under `workload`; an element of its cache takes `element` bytes. Raises ValueError for a model
-    whose dimensions are not all known."""
+def burden_of(model: Model, stored: str, workload: Workload, element: float = 2.0) -> Burden:
+    """What `model` asks under `workload` with its weights in the format `stored` (see `format_of`); an element of its
+    cache takes `element` bytes. Raises ValueError for a model whose dimensions are not all known."""
     counted = parts(model)
-    stored = format_of(model.id, quantization, model) if quantization else format_of(model.repository, None, model)
     layers, hidden = len(counted.layers), model.hidden or 0
     total, experts = float(on_gpu(model, stored)), _of_experts(model, stored)
     head = float((counted.head or counted.embedding) * 2)
@@ -103,4 +102,4 @@ def _scanned(model: Model, tokens: int) -> float:
     else:
         one, wide = 4.0 * (model.kv_heads or heads) * size, float(size)
     layers = min(float(model.layers or 1), cached(model, tokens) / (tokens * one)) if tokens else 0.0
-    return 4.0 * heads * wide * layers
+    return float(4.0 * heads * wide * layers)
