@@ -52,7 +52,7 @@ def per_hour(product: str | None, table: Prices | None = None) -> Price | None:
     from mgpu.catalog.gpus import rated_power
 
     known = table or listed()
-    if product in known.gpus:
+    if product and product in known.gpus:
         return known.gpus[product]
     watts = rated_power(product) if known.owned else None
     if known.owned is None or watts is None:
