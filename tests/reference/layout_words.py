@@ -38,6 +38,8 @@ FORMATS = (
     (r"fp8(?!\s*kv)", "fp8"), (r"b?f16|fp16|half", "bf16"),
 )  # fmt: skip
 TIE = 0.05
+DIFFUSED = next(model for model in models() if model.id == "llama-2-13b")
+"""Of the size of FLUX.1's transformer (12B): an image of 1024 x 1024 is 4096 tokens of it, in one pass a step."""
 
 
 @dataclass(frozen=True)
@@ -70,13 +72,15 @@ def sides(row: Mapping[str, Any], options: tuple[str, str]) -> tuple[Side, ...]:
 def _side(row: Mapping[str, Any], option: str, shared: str) -> Side:
     arm, common = option.lower(), shared.lower()
     everything = f"{arm}. {common}. {row.get('source') or ''}. {row['kind']}. {row['id']}".lower()
-    engine = engine_of(everything)
+    engine = engine_of(arm) or engine_of(everything) or "vllm"
     products = products_of(arm) or products_of(common) or products_of(everything) or [_product("rtx-3090")] * 2
-    layout, count = layout_of(arm, common, engine, len(products))
+    layout, count = layout_of(arm, common, engine, _all(products, everything))
     products = (products * count)[:count] if count > len(products) else products[:count]
-    model, scale = model_of(everything, products)
+    model, scale = (DIFFUSED, 1.0) if engine == "diffusers" else model_of(everything, products)
     stored = format_of(everything, engine, model, scale, products)
     workload, what, rate = asked(arm, common)
+    if engine == "diffusers":
+        workload = workload._replace(prompt=4096, output=1)
     gpus = tuple(_gpu(index, product, f"{arm}. {common}") for index, product in enumerate(products))
     side = Side(gpus, links_of(arm, common, products, gpus), layout, engine, model, scale, stored, workload, what)
     if re.search(r"fp8 kv|kv fp8|q8_0 kv", everything):
@@ -86,17 +90,18 @@ def _side(row: Mapping[str, Any], option: str, shared: str) -> Side:
     return replace(side, rate=rate)
 
 
-def engine_of(text: str) -> str:
-    """The engine that a text names; vLLM where it names none."""
+def engine_of(text: str) -> str | None:
+    """The engine that a text names."""
     words = (
         (r"ik_llama", "ik_llama.cpp"),
         (r"exl(?:lama|2|3)|tabby", "exllamav2"),
         (r"llama\.?cpp|gguf|ggml|-sm (?:layer|row|tensor|graph)|\bq\d_", "llamacpp"),
-        (r"trt-?llm|tensorrt", "tensorrt-llm"),
+        (r"trt-?llm|tensorrt|nvidia\.com|nvidia (?:technical |developer )?blog", "tensorrt-llm"),
         (r"sglang", "sglang"),
+        (r"vllm(?!-omni)", "vllm"),
         (r"diffus|omni|flux|xdit", "diffusers"),
     )
-    return next((name for pattern, name in words if re.search(pattern, text)), "vllm")
+    return next((name for pattern, name in words if re.search(pattern, text)), None)
 
 
 def products_of(text: str) -> list[Product]:
@@ -107,6 +112,13 @@ def products_of(text: str) -> list[Product]:
         if product:
             found += [product] * _count(match["count"])
     return found
+
+
+def _all(products: list[Product], text: str) -> int:
+    """How many GPUs there are where one is named without a count, and both sides split over several."""
+    if len(products) > 1 or not re.search(r"\b[tp]p\b|parallel|split|hgx|dgx", text):
+        return len(products)
+    return 8 if products[0].nvlink == "switch" else 2
 
 
 def _count(word: str | None) -> int:
@@ -161,7 +173,9 @@ def links_of(arm: str, common: str, products: list[Product], gpus: tuple[Gpu, ..
 
 def _nvlink(arm: str, common: str, products: list[Product]) -> bool:
     for text in (arm, common):
-        if re.search(r"(?:without|no|remove\w*|off|disabled?)\s*(?:the\s*)?(?:nv-?link|bridges?)|bridges? (?:off|out)", text):
+        if re.search(
+            r"(?:without|no|remove\w*|off|disabled?)\s*(?:the\s*)?(?:nv-?link|bridges?)|bridges? (?:off|out)", text
+        ):
             return False
         if re.search(r"nv-?link|nvswitch|\bbridges?\b", text):
             return True
@@ -186,7 +200,10 @@ def layout_of(arm: str, common: str, engine: str, gpus: int) -> tuple[Layout, in
     count = gpus
     if one := re.search(r"\b(\d+|one|single|two|four|eight)[ -](?:gpu|card)s?\b", arm):
         count = _count(one[1])
-    tensor = re.search(r"(?:-sm|split[- ]mode|mode)\s*\W?(?:row|tensor|graph)|(?:row|graph|tensor)[\s(]*(?:tensor\)|parallel|split)|\btp\b", arm)
+    tensor = re.search(
+        r"(?:-sm|split[- ]mode|mode)\s*\W?(?:row|tensor|graph)|(?:row|graph|tensor)[\s(]*(?:tensor\)|parallel|split)|\btp\b",
+        arm,
+    )
     layers = re.search(r"layer|pipeline|\bpp\b", arm)
     apart = re.search(r"replica|independent|data[- ]parallel|one (?:server|instance) per", arm)
     if apart:
@@ -207,7 +224,10 @@ def _sizes(text: str) -> Iterator[tuple[str, int]]:
         found = re.search(rf"\b{pattern}\s*[=:]?\s*(\d+)|(\d+)-way {pattern}|(?<=\d)[x×]?{pattern}(\d+)", text)
         if found:
             yield name, int(next(group for group in found.groups() if group))
-    copies = re.search(r"\b(\d+|two|four)\s*(?:x|×|\*|replicas? (?:of|x)|copies of|independent|instances? of)\s*(?:tp|1 gpu|one gpu|single)", text)
+    copies = re.search(
+        r"\b(\d+|two|four)\s*(?:x|×|\*|replicas? (?:of|x)|copies of|independent|instances? of)\s*(?:tp|1 gpu|one gpu|single)",
+        text,
+    )
     if copies and _count(copies[1]) > 1:
         yield "data", _count(copies[1])
 
@@ -248,7 +268,7 @@ def format_of(text: str, engine: str, model: Model, scale: float, products: list
             return name or found[1].upper()
     if engine in ("llamacpp", "ik_llama.cpp"):
         return "Q4_K_M"
-    room = 0.8 * sum(product.memory for product in products)
+    room = 0.6 * sum(product.memory for product in products)
     return next((form for form in ("bf16", "fp8") if nominal(model.params or 0, form) * scale < room), "gptq-int4")
 
 
@@ -266,18 +286,33 @@ def asked(arm: str, common: str) -> tuple[Workload, str, float | None]:
     if re.search(r"sustain", text):
         return Workload(256, length or 1024, 256), "sustained", float(rate[1]) if rate else None
     if many:
-        most = 256 if re.search(r"max|peak|aggregate|high", text) else 64
-        return Workload(count or most, length or 1024, 256), "throughput", None
+        most = 1024 if re.search(r"max|peak|saturat", text) else 256
+        return Workload(count or most, length or 1024, _answer(text) or 256), "throughput", None
     if "latency" in text and (rate or count):
         return Workload(count or 16, length or 1024, 256), "latency", float(rate[1]) if rate else None
     return Workload(count or 1, length or 512, 256), "decode", None
 
 
 def _length(text: str) -> int | None:
+    given = re.search(
+        r"(?:\b(?:input|isl|prompt)\s*[=:]?\s*)(\d+(?:\.\d+)?)\s*(k|m)?\b|\b(\d{3,})\s*/\s*\d{2,}\b", text
+    )
+    if given:
+        return int(float(given[1] or given[3]) * {"k": 1e3, "m": 1e6}.get(given[2] or "", 1))
     found = re.search(r"(\d+(?:\.\d+)?)\s*(k|m)?[\s-]*(?:tokens?\b|tok\b(?!/)|context|ctx|prompt|input|in\b)", text)
     if not found or (not found[2] and float(found[1]) < 32):
         return None
     return int(float(found[1]) * {"k": 1e3, "m": 1e6}.get(found[2] or "", 1))
+
+
+def _answer(text: str) -> int | None:
+    """Tokens of an answer."""
+    patterns = (
+        r"\b(?:output|osl|out)\s*[=:]?\s*(\d+)",
+        r"\b(\d+)\s*(?:tokens? )?out(?:put)?\b",
+        r"\b\d{3,}\s*/\s*(\d{2,})\b",
+    )
+    return next((int(found[1]) for pattern in patterns if (found := re.search(pattern, text))), None)
 
 
 def _concurrency(text: str) -> int | None:

@@ -72,6 +72,9 @@ def _gain(side: Side, option: str) -> float:
 
 def _at(side: Side, workload: Workload, option: str) -> Speed:
     burden = _larger(burden_of(side.model, side.stored, workload, side.element), side.scale)
+    memory = 0.9 * sum(gpu.memory for gpu in side.gpus) - burden.weights * side.layout.data
+    held = max(1, int(memory / max(1.0, burden.sequence)))
+    workload = workload._replace(concurrency=min(workload.concurrency, held))
     found = speed(
         burden, side.layout, side.gpus, Fabric(side.links), pace(_mode(side, option)), workload, side.attention
     )
