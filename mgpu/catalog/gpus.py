@@ -18,7 +18,7 @@ class Product(NamedTuple):
     """A GPU as sold. `memory` is what CUDA can give out (bytes); `bandwidth` of its memory, `nvlink_bandwidth` (of all
     its `nvlinks` together) and `pcie_bandwidth` in GB/s, the latter two per direction; `nvlink` is how several are
     joined: switch, cube, bridge, none; `p2p` whether the driver allows it over PCIe, None where the board decides.
-    `tflops` are dense rates by the format of the numbers (bf16, fp16, fp8, fp4), those that its tensor cores have."""
+    `tflops` are dense rates by the format of the numbers (bf16, fp16, fp8, fp4) that its tensor cores have."""
 
     id: str
     name: str

@@ -19,7 +19,7 @@ LEAST = 20
 
 
 class Stretch(NamedTuple):
-    """Cells of a bar: as many as `cells`, of the line with this `letter`, or of none (`letter` is then what fills it)."""
+    """Cells of a bar: as many as `cells`, of the line with this `letter`; of none, `letter` is what fills it."""
 
     letter: str
     cells: int

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from mgpu.catalog.formats import formats
 from mgpu.memory.cache import cached
-from mgpu.memory.parts import parts
-from mgpu.memory.weights import format_of, on_gpu
+from mgpu.memory.parts import Parts, parts
+from mgpu.memory.weights import on_gpu
 from mgpu.values.model import Model
 from mgpu.values.speed import Workload
+
+HEAD = 6.5625 / 8
+"""Bytes of a parameter of a GGUF file's output head, which is Q6_K in most mixes (llama.cpp, src/llama-quant.cpp)."""
 
 
 class Burden(NamedTuple):
@@ -30,7 +34,7 @@ class Burden(NamedTuple):
     chosen: float
     scan: float
     sequence: float
-    count: int = 0
+    many: int = 0
     top: int = 0
     sparse: int = 0
     block: int = 0
@@ -43,20 +47,18 @@ class Burden(NamedTuple):
 
     def touched(self, tokens: float) -> float:
         """Bytes of the experts that `tokens` tokens choose, if they choose alike: E (1 - (1 - k/E)^tokens) of E."""
-        if not self.count:
+        if not self.many:
             return 0.0
-        return self.experts * (1 - (1 - self.top / self.count) ** tokens)
+        return self.experts * (1.0 - float((1 - self.top / self.many) ** tokens))
 
 
-def burden_of(model: Model, quantization: str | None, workload: Workload, element: float = 2.0) -> Burden:
-    """What `model` asks under `workload`; an element of its cache takes `element` bytes. Raises ValueError for a model
-    whose dimensions are not all known."""
+def burden_of(model: Model, stored: str, workload: Workload, element: float = 2.0) -> Burden:
+    """What `model` asks under `workload` with its weights in the format `stored` (see `format_of`); an element of its
+    cache takes `element` bytes. Raises ValueError for a model whose dimensions are not all known."""
     counted = parts(model)
-    stored = format_of(model.id, quantization, model) if quantization else format_of(model.repository, None, model)
     layers, hidden = len(counted.layers), model.hidden or 0
-    total, experts = float(on_gpu(model, stored)), _of_experts(model, stored)
-    head = float((counted.head or counted.embedding) * 2)
-    rest = max(0.0, total - experts - (counted.embedding + counted.head + counted.towers) * 2)
+    rest, experts = _between(model, stored, counted)
+    head = (counted.head or counted.embedding) * (HEAD if is_gguf(stored) else 2.0)
     attention = sum(layer.attention for layer in counted.layers)
     mlp = sum(layer.mlp + layer.router + layer.small for layer in counted.layers)
     every = sum(layer.experts for layer in counted.layers)
@@ -87,9 +89,24 @@ def burden_of(model: Model, quantization: str | None, workload: Workload, elemen
     )
 
 
-def _of_experts(model: Model, stored: str) -> float:
-    """Bytes of all experts: twice what half of them is."""
-    return 2.0 * (on_gpu(model, stored) - on_gpu(model, stored, expert=2)) if model.experts else 0.0
+def _between(model: Model, stored: str, counted: Parts) -> tuple[float, float]:
+    """Bytes of what lies between embedding and head, without and of its experts: these are twice what half of them is,
+    and in a GGUF file about as many of the bytes as of the parameters."""
+    ends = (counted.embedding + counted.head) * (HEAD if is_gguf(stored) else 2.0) + 2.0 * counted.towers
+    whole = max(0.0, on_gpu(model, stored) - ends)
+    if not model.experts:
+        return whole, 0.0
+    if is_gguf(stored):
+        every = sum(layer.experts for layer in counted.layers)
+        experts = whole * every / max(1, sum(layer.total for layer in counted.layers))
+    else:
+        experts = 2.0 * (on_gpu(model, stored) - on_gpu(model, stored, expert=2))
+    return max(0.0, whole - experts), experts
+
+
+def is_gguf(stored: str) -> bool:
+    """Whether a format is a mix of a GGUF file."""
+    return stored not in formats()
 
 
 def _scanned(model: Model, tokens: int) -> float:
@@ -103,4 +120,4 @@ def _scanned(model: Model, tokens: int) -> float:
     else:
         one, wide = 4.0 * (model.kv_heads or heads) * size, float(size)
     layers = min(float(model.layers or 1), cached(model, tokens) / (tokens * one)) if tokens else 0.0
-    return 4.0 * heads * wide * layers
+    return float(4.0 * heads * wide * layers)

@@ -39,10 +39,6 @@ class Wire(NamedTuple):
         slope = (seconds[at] - seconds[at - 1]) / (sizes[at] - sizes[at - 1])
         return seconds[0] + self.stretch * (seconds[at - 1] + (size - sizes[at - 1]) * slope - seconds[0])
 
-    def hand_on(self, size: float) -> float:
-        """Seconds to send `size` bytes from one GPU to another over such a link."""
-        return self.seconds[0] + size / (self.rate * 1e9 * HANDED) if self.gpus > 1 else 0.0
-
 
 ALONE = Wire(1)
 
@@ -78,6 +74,11 @@ class Fabric:
     def _kind(self, a: Gpu, b: Gpu) -> str | None:
         link = self.links.get((a.index, b.index))
         return link.kind if link else None
+
+    def facts(self, a: Gpu, b: Gpu) -> tuple[object, ...]:
+        """What tells the link of two GPUs from that of others."""
+        link = self.links.get((a.index, b.index))
+        return tuple(link)[2:] if link else ()
 
     def rank(self, a: Gpu, b: Gpu) -> int:
         """0 for NVLink, more for a longer way."""
@@ -135,5 +136,5 @@ def _measured(wire: Wire, links: list[Link]) -> Wire:
 def through_host(gpus: int, rate: float | None) -> Wire:
     """What an engine has that always goes through the host's memory; `rate` in GB/s where it was measured."""
     shape = curve(pcie_system(False), gpus)
-    last = shape.seconds[0] + shape.sizes[-1] / (rate * 1e9) if rate else shape.seconds[-1]
+    last = shape.seconds[0] + shape.sizes[-1] * gpus / 2 / (rate * 1e9) if rate else shape.seconds[-1]
     return Wire(gpus, (shape.sizes[0], shape.sizes[-1]), (shape.seconds[0], last), 1.0, "the host's memory", rate or 8)

@@ -7,6 +7,8 @@ and what each layer and step take besides. A prompt takes 2 x parameters operati
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from math import ceil
 from typing import NamedTuple
 
@@ -14,7 +16,7 @@ from mgpu.catalog.engine_speed import Pace
 from mgpu.memory.weights import stages
 from mgpu.plan.burden import Burden
 from mgpu.plan.cards import Card, slowest
-from mgpu.plan.collective import Fabric, Wire, through_host
+from mgpu.plan.collective import HANDED, Fabric, Wire, through_host
 from mgpu.values.machine import Gpu
 from mgpu.values.plan import Layout
 from mgpu.values.speed import Part, Speed, Workload
@@ -39,10 +41,18 @@ class Seconds(NamedTuple):
         return Seconds(*(a + times * b for a, b in zip(self, other, strict=True)))
 
 
+def _summed(many: Iterable[tuple[Seconds, int]]) -> Seconds:
+    """So many times each."""
+    total = Seconds()
+    for one, times in many:
+        total = total.plus(one, times)
+    return total
+
+
 class Stage(NamedTuple):
     """The GPUs that share whole layers: `tensor` of them with the slowest `card`, `part` of all layers, on `wire`;
     attention is split over `attention` of them, and experts over `experts` GPUs, which meet on `meeting` where they
-    are more than share the attention."""
+    are more than share the attention. What it is handed by the stage before takes `lag` s and is `rate` bytes/s."""
 
     card: Card
     tensor: int
@@ -53,6 +63,8 @@ class Stage(NamedTuple):
     attention: int
     experts: int
     meeting: Wire | None
+    lag: float = 0.0
+    rate: float = 0.0
 
 
 def speed(
@@ -69,7 +81,7 @@ def speed(
     size = layout.tensor * layout.pipeline
     copies = [gpus[at : at + size] for at in range(0, len(gpus), size)]
     shares = _shared_out(workload.concurrency, len(copies))
-    together = bool(burden.count and len(copies) > 1 and pace.experts_over_data)
+    together = bool(burden.many and len(copies) > 1 and pace.experts_over_data)
     found, known = [], dict[tuple[object, ...], Speed]()
     for copy, share in zip(copies, shares, strict=True):
         made = _stages(burden, layout, copy, fabric, pace, attention, gpus if together else copy)
@@ -133,6 +145,9 @@ def _stages(
         last = at == layout.pipeline - 1
         part = count / burden.layers
         made.append(Stage(card, tensor, count, part, wire, last, split, many, wide))
+        if at:
+            way = _wire((copy[at * tensor - tensor], group[0]), fabric, pace)
+            made[at] = made[at]._replace(lag=pace.hop + way.seconds[0], rate=way.rate * 1e9 * HANDED)
     return tuple(made)
 
 
@@ -151,11 +166,9 @@ def _of_copy(
     depth = len(made)
     batch = ceil(share / depth)
     ratio = everyone / share
-    step = Seconds()
-    for stage in made:
-        step = step.plus(_step(burden, stage, pace, batch, ratio, depth))
-    step = step.plus(Seconds(handing=_hops(burden, made, pace, batch)))
-    first, steady = _prompts(burden, made, pace, workload.prompt, ratio)
+    kinds = Counter(made)
+    step = _summed((_step(burden, stage, pace, batch, ratio, depth), many) for stage, many in kinds.items())
+    first, steady = _prompts(burden, kinds, pace, workload.prompt, ratio)
     request = first.plus(steady, share - 1).plus(step, workload.output)
     seconds = sum(request)
     tpot = sum(step) + (share - 1) * sum(steady) / max(1, workload.output)
@@ -174,14 +187,15 @@ def _step(burden: Burden, stage: Stage, pace: Pace, batch: int, ratio: float, de
     eta = pace.eta * (1 + pace.rest * 2 * (1 - 1 / depth))
     rate = stage.card.bandwidth * eta
     done = (burden.dense * split + burden.chosen * stage.part * ratio / stage.experts) * batch
-    reckoned = done / (stage.card.rate(burden.format) * pace.batch_arithmetic)
+    reckoned = done / (stage.card.rate(burden.format, pace.half) * pace.batch_arithmetic)
     replicas = stage.tensor // stage.attention
     keys = 1 if burden.latent else min(stage.attention, burden.kv_heads)
     cache = ceil(batch / replicas) * burden.sequence * stage.part / keys / rate
     engine = pace.step + stage.layers * (pace.layer + _narrow(burden, stage, pace))
     engine += stage.layers * pace.sync * (stage.tensor - 1)
     adding = _added(burden, stage, batch, ratio)
-    return Seconds(read / rate, cache, adding, max(0.0, reckoned - read / rate), 0.0, engine)
+    handing = _handed(burden, stage, batch)
+    return Seconds(read / rate, cache, adding, max(0.0, reckoned - read / rate), handing, engine)
 
 
 def _narrow(burden: Burden, stage: Stage, pace: Pace) -> float:
@@ -200,22 +214,21 @@ def _added(burden: Burden, stage: Stage, tokens: float, ratio: float) -> float:
     return 2 * stage.layers * own - spread * own + spread * stage.meeting.all_reduce(size * ratio)
 
 
-def _hops(burden: Burden, made: tuple[Stage, ...], pace: Pace, batch: float) -> float:
-    """Handing a step from each stage to the next."""
-    size = batch * burden.hidden * 2
-    return sum(pace.hop + size / (stage.card.link * 1e9) for stage in made[1:]) if len(made) > 1 else 0.0
+def _handed(burden: Burden, stage: Stage, tokens: float) -> float:
+    """Taking `tokens` over from the stage before."""
+    return stage.lag + tokens * burden.hidden * 2 / stage.rate if stage.rate else 0.0
 
 
-def _prompts(burden: Burden, made: tuple[Stage, ...], pace: Pace, prompt: int, ratio: float) -> tuple[Seconds, Seconds]:
+def _prompts(
+    burden: Burden, kinds: Mapping[Stage, int], pace: Pace, prompt: int, ratio: float
+) -> tuple[Seconds, Seconds]:
     """What the first prompt takes, and each further one of a steady stream (the slowest stage's time, where stages
     work at once on several chunks)."""
-    each = [_prompt(burden, stage, pace, prompt, ratio) for stage in made]
-    whole = Seconds(handing=_hops(burden, made, pace, min(prompt, pace.chunk)))
-    for one in each:
-        whole = whole.plus(one)
-    if len(made) == 1 or not pace.pipelined:
+    each = [(_prompt(burden, stage, pace, prompt, ratio), many) for stage, many in kinds.items()]
+    whole = _summed(each)
+    if sum(kinds.values()) == 1 or not pace.pipelined:
         return whole, whole
-    worst = max(each, key=sum)
+    worst = max((one for one, _ in each), key=sum)
     chunks = max(1, ceil(prompt / pace.chunk))
     first = worst.plus(worst, -1 / chunks).plus(whole, 1 / chunks)
     return first, worst
@@ -224,16 +237,17 @@ def _prompts(burden: Burden, made: tuple[Stage, ...], pace: Pace, prompt: int, r
 def _prompt(burden: Burden, stage: Stage, pace: Pace, prompt: int, ratio: float) -> Seconds:
     """One prompt on one stage."""
     split = stage.part / stage.tensor
-    peak = stage.card.rate(burden.format) * pace.arithmetic
+    peak = stage.card.rate(burden.format, pace.half) * pace.arithmetic
     matrices = (burden.dense * split + burden.chosen * stage.part / stage.experts * _busy(stage)) * prompt
     looked = burden.scan * stage.part * prompt * prompt / 2 / (1 if burden.latent else stage.attention)
-    reckoned = matrices / peak + looked / (stage.card.rate("bf16") * pace.arithmetic)
+    reckoned = matrices / peak + looked / (stage.card.rate("bf16", pace.half) * pace.arithmetic)
     steps = ceil(prompt / pace.chunk)
     size = min(prompt, pace.chunk)
     read = steps * (burden.weights - burden.experts + burden.touched(size)) * split / (stage.card.bandwidth * pace.eta)
     engine = steps * (pace.step + stage.layers * (pace.layer + pace.sync * (stage.tensor - 1)))
     adding = prompt / size * _added(burden, stage, size, ratio)
-    return Seconds(max(0.0, read - reckoned), 0.0, adding, reckoned, 0.0, engine)
+    handing = steps * _handed(burden, stage, size)
+    return Seconds(max(0.0, read - reckoned), 0.0, adding, reckoned, handing, engine)
 
 
 def _busy(stage: Stage) -> float:
