@@ -59,8 +59,8 @@ class Setting(NamedTuple):
 def setting(task: Task, model: Model) -> Setting:
     """The decisions of a task: its flags, else the defaults of this version on its smallest GPU."""
     job, version, least = task.job, task.version, min(task.gpus, key=lambda gpu: gpu.memory)
-    usual = vllm_peak.defaults(least.memory, least.product or least.name, version)
     context, stored = context_of(job, model), weight_format(task, model)
+    usual = vllm_peak.defaults(least.memory, least.product or least.name, version, context)
     seqs = whole(job, usual.seqs, "max-num-seqs")
     tokens = whole(job, max(usual.tokens, 0), "max-num-batched-tokens")
     newer = vllm_peak.newer_runner(version, model, stored not in QUANTIZED, job.env.get("VLLM_USE_V2_MODEL_RUNNER"))

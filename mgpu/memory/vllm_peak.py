@@ -169,9 +169,11 @@ def warm_up(model: Model, batch: Batch, version: str | None, newer: bool, peak: 
     return max(0.0, float(constant(ENGINE, "warmup_bytes", version)) * entries - peak)
 
 
-def defaults(total: int, name: str = "", version: str | None = None, offline: bool = False) -> Batch:
+def defaults(total: int, name: str = "", version: str | None = None, context: int = 0, offline: bool = False) -> Batch:
     """The sizes that vLLM takes for a GPU of `total` bytes, as a server or `offline` (engine/arg_utils.py:
-    get_batch_defaults)."""
+    get_batch_defaults); its older engine takes whole prompts, of `context` tokens."""
+    if constant(ENGINE, "batch_of_context", version):
+        return Batch(256, max(context, 2048))
     flat = constant(ENGINE, "flat_seqs", version)
     if total >= 160 * GIB:
         return Batch(flat or 1024, 16384)

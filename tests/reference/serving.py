@@ -128,7 +128,9 @@ def product_of(text: str) -> tuple[str, int]:
 
 
 def batch_of(inputs: Row) -> Batch:
-    usual = vllm_peak.defaults(int(total_of(inputs)), str(inputs.get("gpu", "")), version_of(inputs))
+    context = int(inputs.get("max_model_len") or model_of(inputs).context or 4096)
+    offline = "offline" in str(inputs.get("usage", ""))
+    usual = vllm_peak.defaults(int(total_of(inputs)), str(inputs.get("gpu", "")), version_of(inputs), context, offline)
     return Batch(int(inputs.get("max_num_seqs", usual.seqs)), int(inputs.get("max_num_batched_tokens", usual.tokens)))
 
 
