@@ -46,7 +46,7 @@ def spec(path: Path, sets: Sequence[str] = ()) -> Spec:
     from mgpu.spec.document import read
 
     name = STDIN if str(path) == "-" else str(path)
-    document = read(name, _text(name))
+    document = read(name, text(name))
     if sets:
         from mgpu.spec.override import override
 
@@ -71,7 +71,7 @@ def machine(path: Path, wanted: Spec, given: str | None) -> Machine:
     return read(os.path.abspath(path.parent), wanted)
 
 
-def _text(name: str) -> str:
+def text(name: str) -> str:
     """What the file of this name, or standard input, holds: no more of it than a spec may have."""
     from mgpu.spec.document import MAX_BYTES
 
