@@ -1,4 +1,4 @@
-"""The texts of a published comparison in, what the planner wants to know of each side out: GPUs, links, layout, model."""
+"""The texts of a published comparison in, what the planner takes out: GPUs, links, layout and model of each side."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from mgpu.values.speed import Workload
 
 NUMBERS = {"one": 1, "single": 1, "two": 2, "dual": 2, "three": 3, "four": 4, "six": 6, "eight": 8}
 NAME = re.compile(
-    r"(?<![\w.])(?:(?P<count>\d+|one|two|dual|three|four|six|eight)\s*(?:x|×|\*)?\s*(?:plain\s+|nvidia\s+|geforce\s+)*)?"
+    r"(?<![\w.])(?:(?P<count>\d+|one|two|dual|three|four|six|eight)\s*(?:x|\u00d7|\*)?\s*"
+    r"(?:plain\s+|nvidia\s+|geforce\s+)*)?"
     r"(?P<name>rtx\s*pro\s*6000|rtx\s*6000\s*ada|(?:rtx\s*)?[2345]0[5-9]0(?:\s*ti\b)?|(?:rtx\s*)?a[2456]000|gh200"
     r"|g?b[23]00|h[128]00|h20|a100|a800|a10g?|a16|a30|a40|l40s?|l4|v100|t4|p40|p100|mi\d{2,3}x?)"
     r"(?P<rest>(?:[\s-]*(?:\d+\s*gb|sxm\d?|pcie(?!\s*\d)|nvl\b))*)(?![\w.]*\d)",
@@ -201,7 +202,7 @@ def layout_of(arm: str, common: str, engine: str, gpus: int) -> tuple[Layout, in
     if one := re.search(r"\b(\d+|one|single|two|four|eight)[ -](?:gpu|card)s?\b", arm):
         count = _count(one[1])
     tensor = re.search(
-        r"(?:-sm|split[- ]mode|mode)\s*\W?(?:row|tensor|graph)|(?:row|graph|tensor)[\s(]*(?:tensor\)|parallel|split)|\btp\b",
+        r"(?:-sm|mode)\s*\W?(?:row|tensor|graph)|(?:row|graph|tensor)[\s(]*(?:tensor\)|parallel|split)|\btp\b",
         arm,
     )
     layers = re.search(r"layer|pipeline|\bpp\b", arm)
@@ -221,13 +222,11 @@ def _sizes(text: str) -> Iterator[tuple[str, int]]:
         "data": r"(?:dp|data[- ]parallel(?:ism)?(?:[- ]size)?|dp[- ]?attention)",
     }
     for name, pattern in names.items():
-        found = re.search(rf"\b{pattern}\s*[=:]?\s*(\d+)|(\d+)-way {pattern}|(?<=\d)[x×]?{pattern}(\d+)", text)
+        found = re.search(rf"\b{pattern}\s*[=:]?\s*(\d+)|(\d+)-way {pattern}|(?<=\d)[x\u00d7]?{pattern}(\d+)", text)
         if found:
             yield name, int(next(group for group in found.groups() if group))
-    copies = re.search(
-        r"\b(\d+|two|four)\s*(?:x|×|\*|replicas? (?:of|x)|copies of|independent|instances? of)\s*(?:tp|1 gpu|one gpu|single)",
-        text,
-    )
+    times = r"(?:x|\u00d7|\*|replicas? (?:of|x)|copies of|independent|instances? of)"
+    copies = re.search(rf"\b(\d+|two|four)\s*{times}\s*(?:tp|1 gpu|one gpu|single)", text)
     if copies and _count(copies[1]) > 1:
         yield "data", _count(copies[1])
 
