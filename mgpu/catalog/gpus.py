@@ -60,6 +60,11 @@ def pcie_bandwidth(generation: int | None, width: int | None) -> float | None:
     return None if full is None or width is None else full * width / 16
 
 
+def rated_power(product: str | None) -> float | None:
+    """The watts that a product is rated for (TDP), by its id."""
+    return next((float(row["tdp_W"]) for row in _data()["gpus"] if row["id"] == product), None)
+
+
 def usable(total: int) -> int:
     """What CUDA can give out of `total` bytes where the driver's share is not known (gpus.json, conventions)."""
     return total - min(total // 50, max(490 * MIB, total * 6 // 1000))

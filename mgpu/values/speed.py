@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal, NamedTuple
 
 Policy = Literal["latency", "throughput", "capacity"]
+"""What a layout is chosen for: the time of a request, tokens a second of all of them, or room for context."""
 
 
 class Workload(NamedTuple):
