@@ -65,15 +65,15 @@ class Side:
 def sides(row: Mapping[str, Any], options: tuple[str, str]) -> tuple[Side, ...]:
     """Both sides of a row, in the order of `options`."""
     shared = f"{row.get('setup') or ''}. {row.get('what') or ''}"
-    made = tuple(_side(row, option, shared) for option in options)
+    both = f"{' | '.join(options)}. {shared}. {row['kind']}".lower()
+    made = tuple(_side(option.lower(), shared.lower(), both) for option in options)
     least = min(made, key=lambda side: sum(gpu.memory for gpu in side.gpus))
     return tuple(replace(side, model=least.model, scale=least.scale, stored=least.stored) for side in made)
 
 
-def _side(row: Mapping[str, Any], option: str, shared: str) -> Side:
-    arm, common = option.lower(), shared.lower()
-    everything = f"{arm}. {common}. {row.get('source') or ''}. {row['kind']}. {row['id']}".lower()
-    engine = engine_of(arm) or engine_of(everything) or "vllm"
+def _side(arm: str, common: str, both: str) -> Side:
+    everything = f"{arm}. {common}"
+    engine = engine_of(arm) or engine_of(both) or "vllm"
     products = products_of(arm) or products_of(common) or products_of(everything) or [_product("rtx-3090")] * 2
     layout, count = layout_of(arm, common, engine, _all(products, everything))
     products = (products * count)[:count] if count > len(products) else products[:count]
@@ -94,8 +94,8 @@ def _side(row: Mapping[str, Any], option: str, shared: str) -> Side:
 def engine_of(text: str) -> str | None:
     """The engine that a text names."""
     words = (
-        (r"ik_llama", "ik_llama.cpp"),
-        (r"exl(?:lama|2|3)|tabby", "exllamav2"),
+        (r"ik_llama|\bgraph\b", "ik_llama.cpp"),
+        (r"exl(?:lama|2|3)|tabby|layer_vs_tp", "exllamav2"),
         (r"llama\.?cpp|gguf|ggml|-sm (?:layer|row|tensor|graph)|\bq\d_", "llamacpp"),
         (r"trt-?llm|tensorrt|nvidia\.com|nvidia (?:technical |developer )?blog", "tensorrt-llm"),
         (r"sglang", "sglang"),

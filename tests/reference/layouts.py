@@ -73,7 +73,8 @@ def _gain(side: Side, option: str) -> float:
 
 def _at(side: Side, workload: Workload, option: str) -> Speed:
     burden = _larger(burden_of(side.model, side.stored, workload, side.element), side.scale)
-    memory = 0.9 * sum(gpu.memory for gpu in side.gpus) - burden.weights * side.layout.data
+    shared = burden.experts if pace(side.engine).experts_over_data else 0.0
+    memory = 0.9 * sum(gpu.memory for gpu in side.gpus) - (burden.weights - shared) * side.layout.data - shared
     held = max(1, int(memory / max(1.0, burden.sequence)))
     workload = workload._replace(concurrency=min(workload.concurrency, held))
     found = speed(
