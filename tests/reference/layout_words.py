@@ -38,6 +38,7 @@ FORMATS = (
     (r"gptq|int4|4-?bit|w4a16|autoround|exl[23]", "gptq-int4"), (r"int8|w8a8|8-?bit", "int8"),
     (r"fp8(?!\s*kv)", "fp8"), (r"b?f16|fp16|half", "bf16"),
 )  # fmt: skip
+APART = "replica|independent|data[- ]parallel|(?:server|instance)s?"
 TIE = 0.05
 DIFFUSED = next(model for model in models() if model.id == "llama-2-13b")
 """Of the size of FLUX.1's transformer (12B): an image of 1024 x 1024 is 4096 tokens of it, in one pass a step."""
@@ -67,18 +68,19 @@ def sides(row: Mapping[str, Any], options: tuple[str, str]) -> tuple[Side, ...]:
     shared = f"{row.get('setup') or ''}. {row.get('what') or ''}"
     both = f"{' | '.join(options)}. {shared}. {row['kind']}".lower()
     made = tuple(_side(option.lower(), shared.lower(), both) for option in options)
-    least = min(made, key=lambda side: sum(gpu.memory for gpu in side.gpus))
+    least = min(made, key=lambda side: sum(gpu.memory for gpu in side.gpus) / side.layout.data)
     return tuple(replace(side, model=least.model, scale=least.scale, stored=least.stored) for side in made)
 
 
 def _side(arm: str, common: str, both: str) -> Side:
     everything = f"{arm}. {common}"
     engine = engine_of(arm) or engine_of(both) or "vllm"
+    engine = "ik_llama.cpp" if engine == "llamacpp" and re.search(r"\bgraph\b", both) else engine
     products = products_of(arm) or products_of(common) or products_of(everything) or [_product("rtx-3090")] * 2
     layout, count = layout_of(arm, common, engine, _all(products, everything))
     products = (products * count)[:count] if count > len(products) else products[:count]
-    model, scale = (DIFFUSED, 1.0) if engine == "diffusers" else model_of(everything, products)
-    stored = format_of(everything, engine, model, scale, products)
+    model, scale = (DIFFUSED, 1.0) if engine == "diffusers" else model_of(everything, products[: count // layout.data])
+    stored = format_of(everything, engine, model, scale, products[: count // layout.data])
     workload, what, rate = asked(arm, common)
     if engine == "diffusers":
         workload = workload._replace(prompt=4096, output=1)
@@ -206,8 +208,9 @@ def layout_of(arm: str, common: str, engine: str, gpus: int) -> tuple[Layout, in
         arm,
     )
     layers = re.search(r"layer|pipeline|\bpp\b", arm)
-    apart = re.search(r"replica|independent|data[- ]parallel|one (?:server|instance) per", arm)
-    if apart:
+    if re.search(APART, arm):
+        many = re.search(rf"\b(\d+|two|three|four|six|eight)\s+(?:single-gpu\s+|separate\s+)?(?:{APART})", arm)
+        count = _count(many[1]) if many else gpus
         return Layout(data=count), count
     if layers or (engine in ("llamacpp", "ik_llama.cpp", "exllamav2") and not tensor):
         return Layout(pipeline=count), count
@@ -281,14 +284,16 @@ def asked(arm: str, common: str) -> tuple[Workload, str, float | None]:
     if first:
         pp = re.search(r"\bpp(\d{3,})", text)
         return Workload(count or 1, length or (int(pp[1]) if pp else 4096), 1), "prefill", None
-    many = re.search(r"throughput|aggregate|peak|sustain|total tok|requests? per second|tok/s total", text)
+    if "latency" in text and rate:
+        return Workload(count or 16, length or 1024, 256), "latency", float(rate[1])
+    many = re.search(r"throughput|aggregate|peak|sustain|total tok|req(?:uest)?s?(?:/| per )s|tok/s total", text)
     if re.search(r"sustain", text):
         return Workload(256, length or 1024, 256), "sustained", float(rate[1]) if rate else None
     if many:
         most = 1024 if re.search(r"max|peak|saturat", text) else 256
         return Workload(count or most, length or 1024, _answer(text) or 256), "throughput", None
-    if "latency" in text and (rate or count):
-        return Workload(count or 16, length or 1024, 256), "latency", float(rate[1]) if rate else None
+    if "latency" in text and count:
+        return Workload(count, length or 1024, 256), "latency", None
     return Workload(count or 1, length or 512, 256), "decode", None
 
 
@@ -298,7 +303,10 @@ def _length(text: str) -> int | None:
     )
     if given:
         return int(float(given[1] or given[3]) * {"k": 1e3, "m": 1e6}.get(given[2] or "", 1))
-    found = re.search(r"(\d+(?:\.\d+)?)\s*(k|m)?[\s-]*(?:tokens?\b|tok\b(?!/)|context|ctx|prompt|input|in\b)", text)
+    found = re.search(r"\b(\d+(?:\.\d+)?)(k|m)\b", text)
+    found = found or re.search(
+        r"(\d+(?:\.\d+)?)\s*(k|m)?[\s-]*(?:tokens?\b|tok\b(?!/)|context|ctx|prompt|input|in\b)", text
+    )
     if not found or (not found[2] and float(found[1]) < 32):
         return None
     return int(float(found[1]) * {"k": 1e3, "m": 1e6}.get(found[2] or "", 1))
