@@ -66,17 +66,19 @@ class Side:
 def sides(row: Mapping[str, Any], options: tuple[str, str]) -> tuple[Side, ...]:
     """Both sides of a row, in the order of `options`."""
     shared = f"{row.get('setup') or ''}. {row.get('what') or ''}"
-    both = f"{' | '.join(options)}. {shared}. {row['kind']}".lower()
-    made = tuple(_side(option.lower(), shared.lower(), both) for option in options)
+    source = (row.get("source") or "").lower()
+    both = f"{' | '.join(options)}. {shared}. {source}. {row['kind']}".lower()
+    made = tuple(_side(option.lower(), shared.lower(), source, both) for option in options)
     least = min(made, key=lambda side: sum(gpu.memory for gpu in side.gpus) / side.layout.data)
     return tuple(replace(side, model=least.model, scale=least.scale, stored=least.stored) for side in made)
 
 
-def _side(arm: str, common: str, both: str) -> Side:
-    everything = f"{arm}. {common}"
+def _side(arm: str, common: str, source: str, both: str) -> Side:
+    everything = f"{arm}. {common}. {source}"
     engine = engine_of(arm) or engine_of(both) or "vllm"
     engine = "ik_llama.cpp" if engine == "llamacpp" and re.search(r"\bgraph\b", both) else engine
-    products = products_of(arm) or products_of(common) or products_of(everything) or [_product("rtx-3090")] * 2
+    counted = products_of(source)
+    products = products_of(arm) or products_of(common) or (counted if len(counted) > 1 else [_product("rtx-3090")] * 2)
     layout, count = layout_of(arm, common, engine, _all(products, everything))
     products = (products * count)[:count] if count > len(products) else products[:count]
     model, scale = (DIFFUSED, 1.0) if engine == "diffusers" else model_of(everything, products[: count // layout.data])
@@ -101,8 +103,8 @@ def engine_of(text: str) -> str | None:
         (r"llama\.?cpp|gguf|ggml|-sm (?:layer|row|tensor|graph)|\bq\d_", "llamacpp"),
         (r"trt-?llm|tensorrt|nvidia\.com|nvidia (?:technical |developer )?blog", "tensorrt-llm"),
         (r"sglang", "sglang"),
-        (r"vllm(?!-omni)", "vllm"),
         (r"diffus|omni|flux|xdit", "diffusers"),
+        (r"vllm", "vllm"),
     )
     return next((name for pattern, name in words if re.search(pattern, text)), None)
 
