@@ -225,3 +225,18 @@ def test_a_decision_is_whole_and_the_same_twice(engine: str, name: str, count: i
         assert choice.why
     if found.chosen:
         assert found.chosen.verdict != "does not fit"
+
+
+def test_where_the_engines_memory_is_not_known_the_weights_alone_may_be_too_many() -> None:
+    machine = shorthand("4xrtx-4090")
+    asked = job(machine, LARGE, quantization="awq-int4")
+    engine, model = engine_named("lmdeploy"), by_name(LARGE)
+    found = decide(asked, engine, machine.gpus, machine.links, model, "latency", lambda *_: Unknown("no model of it"))
+    assert found.chosen
+    assert "not known what they need" in found.chosen.why or len(found.others) == 0
+    small = shorthand("2xrtx-4090")
+    large = decide(
+        job(small, LARGE), engine, small.gpus, small.links, model, "latency", lambda *_: Unknown("no model of it")
+    )
+    assert large.chosen is None
+    assert "the weights alone are 64.7 GiB on each" in large.others[0].why
