@@ -174,11 +174,8 @@ def _read_over_reckoned(model: Model, stored: str, form: Format) -> float:
     """What the files' own sizes are of those that follow from the dimensions; 1 where none were read."""
     if not model.stored or model.stored.format != stored:
         return 1.0
-    counted = parts(model)
-    text = sum(_text(model, form))
-    read = model.stored.total - model.stored.other
-    whole = form.rest * (counted.embedding + counted.head) if counted.head else form.rest * counted.embedding
-    return max(read, whole) / text
+    read = model.stored.total - model.stored.other + form.rest * parts(model).small
+    return read / sum(_text(model, form))
 
 
 def _ends(model: Model, form: Format, tensor: int, first: bool, last: bool) -> float:
