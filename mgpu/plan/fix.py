@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, Union
 
 from mgpu.engines import engine_named
 from mgpu.errors import NoRoom, SpecError, UsageError
+from mgpu.plan import sums
 from mgpu.spec.check import check
 from mgpu.spec.override import changed
 from mgpu.values.machine import Machine
@@ -65,8 +66,7 @@ def verdict_of(estimates: tuple[Estimate, ...] | Unknown | None) -> Verdict | No
     """The worst verdict of a task's GPUs; None where it is not known."""
     if not estimates or isinstance(estimates, Unknown):
         return None
-    found = {estimate.verdict for estimate in estimates}
-    return "does not fit" if "does not fit" in found else "tight" if "tight" in found else "fits"
+    return sums.worst(estimates)
 
 
 def context_of(task: Task) -> int | None:

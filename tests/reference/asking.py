@@ -29,7 +29,7 @@ def asked(row: Row) -> dict[str, Any]:
         return _memory(row)
     if row["kind"] == "tp_sweep_nvswitch":
         return _sweep(row)
-    return {name: row.get(name) for name in ("kind", "what", "setup")} | {"options": options(row)}
+    return {name: row.get(name) for name in ("kind", "what", "setup", "source")} | {"options": options(row)}
 
 
 def _memory(row: Row) -> dict[str, Any]:
