@@ -14,11 +14,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mgpu.catalog.models import by_name
-from mgpu.machine import ggufs, safetensors
+from mgpu.machine import ggufs, safetensors, snapshot
 from mgpu.machine.models import attached, hub_cache, located, read
 from mgpu.memory import gguf
 from mgpu.memory.parts import parts
 from mgpu.memory.weights import checkpoint, on_gpu
+from mgpu.spec import document
+from mgpu.spec.check import check
 from mgpu.values.machine import Machine
 from mgpu.values.model import Model
 from tests.fakes.hub import Hub, Repository
@@ -333,3 +335,12 @@ def test_the_hub_is_asked_only_when_it_is_to_be(tmp_path: Path, monkeypatch: pyt
 def test_the_catalogue_s_model_is_not_shadowed_by_nothing(tmp_path: Path) -> None:
     assert by_name("meta-llama/Llama-3.1-8B")
     assert attached(Machine("here"), ["meta-llama/Llama-3.1-8B"], str(tmp_path)).models == ()
+
+
+def test_a_run_knows_the_files_of_its_models(tmp_path: Path) -> None:
+    folder(tmp_path / "mine")
+    text = "kind: inference\nengine: vllm\nmodel: ./mine\n"
+    machine = snapshot.read(str(tmp_path), check(document.read("spec.yaml", text)))
+    assert [(name, model.origin) for name, model in machine.models] == [("./mine", "safetensors headers")]
+    facts = "model_facts: {layers: 1, hidden: 64, heads: 1, intermediate: 64, vocabulary: 64}\n"
+    assert snapshot.read(str(tmp_path), check(document.read("spec.yaml", text + facts))).models == ()
