@@ -72,8 +72,10 @@ def _answered(path: Path, options: argparse.Namespace, prices: Prices | None) ->
         return _compared(path, spec, options, prices)
     from mgpu import compile_spec
 
-    done = compile_spec(spec, source.machine(path, spec, next(iter(options.machines), None)))
-    code = int(_lacking(done.plan) is not None)
+    machine = source.machine(path, spec, next(iter(options.machines), None))
+    done = compile_spec(spec, machine)
+    lacking = _lacking(done.plan)
+    code = int(lacking is not None)
     if options.json:
         from mgpu.command.data import plain
 
@@ -81,7 +83,9 @@ def _answered(path: Path, options: argparse.Namespace, prices: Prices | None) ->
     from mgpu.cli.drawing import picture
 
     _warn_of_others(spec, done.plan)
-    lines = picture(done.plan, _width(), prices, colour=show.colour(sys.stdout))
+    fix = _fix(spec, machine, lacking) if lacking else None
+    mends = {lacking.job.name: f"it {_verb(fix)} with {fix.words}: --fix shows the change"} if lacking and fix else {}
+    lines = picture(done.plan, _width(), prices, mends, colour=show.colour(sys.stdout))
     return code, "\n".join(lines) + "\n"
 
 
