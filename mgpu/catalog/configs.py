@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from mgpu.catalog.published import published, text_of
 from mgpu.values.model import Model, Origin
 
 Raw = Mapping[str, Any]
@@ -39,11 +40,6 @@ TIED = frozenset(("gemma", "gemma2", "gemma3", "gemma3_text", "gemma4_text", "co
 
 GEMMA_EXPERT_NORMS = 8
 """Gemma 4 with experts beside each MLP has three norms more, and a scale before the router."""
-
-
-def text_of(raw: Raw) -> Raw:
-    """The part that describes the language model."""
-    return next((raw[name] for name in ("text_config", "llm_config", "language_config") if raw.get(name)), raw)
 
 
 def family(raw: Raw) -> str:
@@ -239,53 +235,34 @@ def _dense(text: Raw) -> int | None:
     return listed.index(1) if isinstance(listed, list) and 1 in listed else text.get("first_k_dense_replace")
 
 
-def published(raw: Raw) -> str:
-    """The format of the weights, as `native_dtype` of the catalogue has it."""
-    plan = raw.get("quantization_config") or text_of(raw).get("quantization_config")
-    dtype = str(text_of(raw).get("dtype") or text_of(raw).get("torch_dtype") or raw.get("torch_dtype") or "bfloat16")
-    if not isinstance(plan, Mapping):
-        return dtype
-    method = str(plan.get("quant_method", ""))
-    if method == "fp8":
-        return "float8_e4m3fn (block 128x128)" if plan.get("weight_block_size") else "float8_e4m3fn"
-    if method == "bitsandbytes":
-        return "int8" if plan.get("load_in_8bit") else "nf4"
-    if method == "compressed-tensors":
-        return _compressed(plan)
-    known = {"awq": "awq-int4", "gptq": "gptq-int4", "mxfp4": "mxfp4", "modelopt": _modelopt(plan)}
-    return known.get(method, method or dtype)
-
-
-def _compressed(plan: Raw) -> str:
-    if any("self_attn" in str(name) for name in plan.get("ignore") or ()):
-        return "int4-experts"
-    groups = plan.get("config_groups") or {}
-    weights = next(iter(groups.values()), {}).get("weights") or {}
-    if weights.get("type") == "float":
-        return "float8_e4m3fn" if weights.get("num_bits") == 8 else "nvfp4"
-    return "int8" if weights.get("num_bits") == 8 else "gptq-int4"
-
-
-def _modelopt(plan: Raw) -> str:
-    return "nvfp4" if "FP4" in str(plan.get("quant_algo", "")) else "float8_e4m3fn"
+def known(raw: Raw) -> bool:
+    """Whether the rules here are known to describe a model of this kind."""
+    text = text_of(raw)
+    unlike = ("hidden_size_per_layer_input", "num_kv_shared_layers", "mlp_only_layers", "block_configs")
+    return family(raw) in KNOWN and not any(text.get(name) for name in unlike)
 
 
 def model_of(name: str, raw: Raw, origin: Origin) -> Model | None:
-    """The model that a config.json describes, its parameters counted from the dimensions by whoever needs them; None
-    for one of a kind that mgpu does not know. Raises nothing for files that are not what they should be."""
+    """The model that a config.json describes, or None where it lacks a dimension or holds none that can be. Its
+    parameters are left to be counted from the dimensions; `known` says whether they can be."""
     try:
         config = dimensions(raw)
-    except (KeyError, ValueError, TypeError, ZeroDivisionError, AttributeError):
+    except (KeyError, ValueError, TypeError, ZeroDivisionError, AttributeError, IndexError):
         return None
+    return described(name, config, published(raw), origin)
+
+
+def described(name: str, config: Mapping[str, Any], dtype: str, origin: Origin) -> Model:
+    """The model of this name with these dimensions."""
     return Model(
         name,
         name,
-        dtype=published(raw),
-        hidden=config["hidden_size"],
-        layers=config["num_hidden_layers"],
-        heads=config["num_attention_heads"],
-        kv_heads=config["num_key_value_heads"],
-        head_dim=config["head_dim"],
+        dtype=dtype,
+        hidden=config.get("hidden_size"),
+        layers=config.get("num_hidden_layers"),
+        heads=config.get("num_attention_heads"),
+        kv_heads=config.get("num_key_value_heads"),
+        head_dim=config.get("head_dim"),
         experts=config.get("moe", {}).get("num_experts", 0),
         context=config.get("max_position_embeddings"),
         config=config,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -18,6 +19,7 @@ from mgpu.spec.check import check
 from mgpu.spec.document import read
 from mgpu.values.machine import Machine
 from mgpu.values.memory import Cache, Unknown, Verdict
+from mgpu.values.model import Model
 from mgpu.values.plan import Task
 from mgpu.values.spec import Spec
 from mgpu.values.speed import Policy, Speed, Workload
@@ -116,19 +118,26 @@ def _quoted(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
-def everywhere(wanted: Wanted, ways: Sequence[Way] = WAYS, machines: Iterable[Machine] | None = None) -> list[Fitting]:
+Known = tuple[tuple[str, Model], ...]
+"""Models that files have told of, as `Machine.models` has them."""
+
+
+def everywhere(
+    wanted: Wanted, ways: Sequence[Way] = WAYS, machines: Iterable[Machine] | None = None, known: Known = ()
+) -> list[Fitting]:
     """What fits on the machines of the catalogue: of every product the fewest GPUs, and more where more bits then fit.
     `machines` are others, of which each is told."""
     if machines is not None:
         return [found for found in (best(wanted, machine, ways) for machine in machines) if found]
-    return [found for product in products() for found in _growing(wanted, product.id, ways)]
+    return [found for product in products() for found in _growing(wanted, product.id, ways, known)]
 
 
-def _growing(wanted: Wanted, product: str, ways: Sequence[Way]) -> Iterator[Fitting]:
+def _growing(wanted: Wanted, product: str, ways: Sequence[Way], known: Known) -> Iterator[Fitting]:
     """Counts of a product, each of which takes the model in more bits than the one before."""
     left = list(ways)
     for count in COUNTS:
-        found = best(wanted, shorthand(f"{count}x{product}"), left) if left else None
+        machine = replace(shorthand(f"{count}x{product}"), models=known)
+        found = best(wanted, machine, left) if left else None
         if found and found.verdict != "does not fit":
             yield found
             left = left[: left.index(found.way)]

@@ -71,7 +71,7 @@ def sides(row: Mapping[str, Any], options: tuple[str, str]) -> tuple[Side, ...]:
 
 def _side(row: Mapping[str, Any], option: str, shared: str) -> Side:
     arm, common = option.lower(), shared.lower()
-    everything = f"{arm}. {common}. {row.get('source') or ''}. {row['kind']}. {row['id']}".lower()
+    everything = f"{arm}. {common}. {row.get('source') or ''}. {row['kind']}".lower()
     engine = engine_of(arm) or engine_of(everything) or "vllm"
     products = products_of(arm) or products_of(common) or products_of(everything) or [_product("rtx-3090")] * 2
     layout, count = layout_of(arm, common, engine, _all(products, everything))
