@@ -44,7 +44,8 @@ def cheapest(rows: Sequence[Row], prices: Prices | None = None) -> str:
     tight = [row for row in rows if row.plan and _verdict(row.plan) == "tight"]
     good, how = (fitting, "fits") if fitting else (tight, "is tight, and none fits")
     if not good:
-        return "it fits on none of them"
+        unsure = [row.machine for row in rows if row.plan and _verdict(row.plan) is None]
+        return f"whether it fits is not known of {', '.join(unsure)}" if unsure else "it fits on none of them"
     bills = {row.machine: bill(row.plan, prices) for row in good if row.plan}
     known = {name: found.price for name, found in bills.items() if found and found.price}
     if not known:

@@ -158,7 +158,9 @@ def _mended(path: Path, spec: Spec, machine: Machine) -> tuple[int, str]:
     from mgpu.plan import place, sums
     from mgpu.spec.edit import diff, edited
 
-    task = _lacking(place(spec, machine))
+    plan = place(spec, machine)
+    task = _lacking(plan)
+    _known(plan)
     if task is None:
         print(f"{path}: it fits on {machine.name} as it is", file=sys.stderr)
         return 0, ""
@@ -170,6 +172,15 @@ def _mended(path: Path, spec: Spec, machine: Machine) -> tuple[int, str]:
     print(f"{path}: {task.name} {_verb(fix)} with {fix.words}", file=sys.stderr)
     text = edited(spec.document, fix.changes)
     return 0, diff(spec.document.text, text, str(path))
+
+
+def _known(plan: Plan) -> None:
+    """Raise NoRoom where whether a task fits is not known, and no other lacks anything."""
+    from mgpu.values.memory import Unknown
+
+    why = next((task.memory for task in plan.tasks if isinstance(task.memory, Unknown)), None)
+    if why and _lacking(plan) is None:
+        raise NoRoom(f"whether it fits is not known: {why.why}", why.hint, ever=False)
 
 
 def _verb(fix: Fix) -> str:

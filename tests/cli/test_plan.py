@@ -170,6 +170,7 @@ def test_a_narrow_terminal_has_two_tables() -> None:
 
 
 def test_nothing_fits() -> None:
+    assert compared([Row("a", plans.lacks()), Row("b", plans.unknown())])[-1] == "whether it fits is not known of b"
     assert compared([Row("a", plans.lacks())])[-1] == "it fits on none of them"
     assert compared([Row("a", plans.fits())], None, Prices("2026-11-24", ""))[-1].endswith("the price of none is known")
 
@@ -217,6 +218,13 @@ def test_the_verb(spec: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "memory   not known" in out
     assert main(["plan", str(spec), "--machine", "1xrtx-4090", "--json", "--policy", "throughput"]) == 0
     assert json.loads(capsys.readouterr().out)["price"]["usd_per_hour"] > 0
+
+
+def test_what_is_not_known_is_not_mended(spec: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["plan", str(spec), "--machine", "1xrtx-4090", "--fix"]) == 1
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert "whether it fits is not known: " in shown.err
 
 
 def test_the_verb_compares(spec: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
