@@ -8,6 +8,7 @@ from typing import Any
 
 from mgpu.spec.document import scalar
 from mgpu.values.machine import Docker, Gpu, Link, Machine
+from mgpu.values.memory import Correction
 
 VERSION = 1
 """Of the format. A file of another version is refused."""
@@ -26,6 +27,7 @@ def plain(machine: Machine) -> dict[str, Any]:
         **({"software": dict(machine.software)} if machine.software else {}),
         "gpus": [_gpu(gpu) for gpu in machine.gpus],
         **({"links": _links(machine.links)} if machine.links else {}),
+        **({"corrections": [_correction(line) for line in machine.corrections]} if machine.corrections else {}),
         **({"notes": list(machine.notes)} if machine.notes else {}),
     }
 
@@ -73,8 +75,15 @@ def _links(links: tuple[Link, ...]) -> list[dict[str, Any]]:
 
 
 def _group(links: list[Link]) -> dict[str, Any]:
-    names = ("kind", "nvlinks", "bandwidth", "p2p") if links[0].nvlinks else ("kind", "bandwidth", "p2p")
-    return {**_known(links[0], *names), "pairs": [f"{link.a}-{link.b}" for link in links]}
+    lanes = ("nvlinks",) if links[0].nvlinks else ()
+    known = _known(links[0], "kind", *lanes, "bandwidth", "p2p", "latency", "measured")
+    return {**known, "pairs": [f"{link.a}-{link.b}" for link in links]}
+
+
+def _correction(correction: Correction) -> dict[str, Any]:
+    """A correction, without what it has by default."""
+    usual = Correction._field_defaults
+    return {name: value for name, value in _known(correction, *correction._fields).items() if value != usual.get(name)}
 
 
 def _block(value: Any) -> list[str]:
@@ -97,7 +106,7 @@ def _item(item: dict[str, Any]) -> list[str]:
 
 def _size(key: str, value: Any) -> Any:
     """Bytes with a unit where that is exact."""
-    if key not in ("memory", "free", "unexplained") or value % 2**20 or not value:
+    if key not in ("memory", "free", "unexplained", "bytes") or value % 2**20 or not value:
         return value
     return f"{value // 2**30}GiB" if value % 2**30 == 0 else f"{value // 2**20}MiB"
 

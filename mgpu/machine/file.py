@@ -15,6 +15,7 @@ from mgpu.spec.scalars import Choice, Flag, Integer, Number, Size, Text
 from mgpu.spec.shapes import Array, Either, Key, Made, Record, Table
 from mgpu.values.machine import LINK_KINDS, Docker, Gpu, Link, Machine, Process
 from mgpu.values.mark import Path
+from mgpu.values.memory import Correction
 
 __all__ = ["dump", "load", "plain", "resolve"]
 
@@ -82,6 +83,7 @@ def shape() -> Record:
             "software": Key(Table(TEXT, PACKAGE, "the name of a package"), "packages and versions"),
             "gpus": Key(Array(_gpu()), "the GPUs"),
             "links": Key(Array(_links()), "how pairs of GPUs are joined"),
+            "corrections": Key(Array(_correction()), "what boot logs of this host have shown of memory"),
             "notes": Key(Array(TEXT), "what else there is to say"),
         },
     )
@@ -161,9 +163,27 @@ def _links() -> Made:
         "nvlinks": Key(Integer(), "how many NVLinks"),
         "bandwidth": Key(Number(), "GB/s per direction"),
         "p2p": Key(Flag(), "whether the driver lets them read each other's memory"),
+        "latency": Key(Number(), "us of a small all-reduce between the two, as measured"),
+        "measured": Key(Number(), "GB/s of a large all-reduce between the two, as measured"),
         "pairs": Key(Array(pair, 1), "the pairs that are joined so, as [0-1, 0-2]", required=True),
     }
     return Made(Record(dict, keys), _group)
+
+
+def _correction() -> Record:
+    return Record(
+        lambda version=None, **given: Correction(version=version, **given),
+        {
+            "engine": Key(TEXT, "whose boot log it was", required=True),
+            "version": Key(TEXT, "the engine's version; left out: not known"),
+            "product": Key(TEXT, "the GPU's id in the catalogue", required=True),
+            "line": Key(TEXT, "the line of an estimate that it replaces", required=True),
+            "bytes": Key(BYTES, "what the log says of it", required=True),
+            "tensor": Key(Integer(1), "into how many parts layers were split"),
+            "pipeline": Key(Integer(1), "over how many stages layers were spread"),
+            "log": Key(TEXT, "the file that it was read from"),
+        },
+    )
 
 
 def _pair(text: str) -> tuple[int, int]:

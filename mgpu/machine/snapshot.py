@@ -6,7 +6,7 @@ import os
 from dataclasses import replace
 
 from mgpu.engines import engine_named, every
-from mgpu.machine import daemon, leases, mask, nvml, ports, software
+from mgpu.machine import daemon, leases, mask, measured, nvml, ports, software
 from mgpu.values.machine import Machine
 from mgpu.values.spec import Spec
 
@@ -17,7 +17,7 @@ LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_by
 def read(folder: str, spec: Spec | None = None) -> Machine:
     """The host as it is now; `folder` is the spec's, and of software only what `spec` may run is looked for. Never
     fails for want of a GPU or a driver: `notes` say so."""
-    found = nvml.read()
+    found, known = nvml.read(), measured.read()
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     held = leases.holders([gpu.id for gpu in found.gpus])
     engines = every() if spec is None else [engine_named(job.engine) for job in spec.jobs]
@@ -27,7 +27,7 @@ def read(folder: str, spec: Spec | None = None) -> Machine:
     return Machine(
         os.uname().nodename,
         tuple(replace(gpu, holder=held.get(gpu.id)) for gpu in found.gpus),
-        found.links,
+        measured.on_links(found.links, found.gpus, known.links),
         found.driver,
         found.cuda,
         len(os.sched_getaffinity(0)),
@@ -41,7 +41,8 @@ def read(folder: str, spec: Spec | None = None) -> Machine:
         tuple((python, software.installed(packages, software.beside(python, folder))) for python in pythons),
         daemon.read(),
         mask=None if visible is None else tuple(gpu.id for gpu in mask.left(visible, found.gpus)),
-        notes=found.notes + ((mask.note(visible or "", found.gpus),) if masked else ()),
+        notes=found.notes + ((mask.note(visible or "", found.gpus),) if masked else ()) + known.notes,
+        corrections=known.corrections,
     )
 
 

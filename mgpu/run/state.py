@@ -9,31 +9,23 @@ import json
 import os
 import time
 
+from mgpu.machine import kept
+from mgpu.machine.kept import read, write
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
+
+__all__ = ["events", "folder", "identity", "log", "note", "read", "root", "settle_in", "write"]
 
 FORMAT = 1
 LOCK = "keeper.lock"
 
 
 def root() -> str:
-    """The folder of all runs of this user: MGPU_STATE_DIR, else mgpu/runs in XDG_STATE_HOME, which is absolute or void.
-
-    Raises HostError where this user has no home, and has named no folder.
-    """
-    given = os.environ.get("MGPU_STATE_DIR")
-    if given:
-        return os.path.join(os.path.abspath(given), "runs")
-    state = os.environ.get("XDG_STATE_HOME", "")
-    if not os.path.isabs(state):
-        state = os.path.join(os.path.expanduser("~"), ".local", "state")
-    if not os.path.isabs(state):
-        from mgpu.errors import HostError
-
-        raise HostError("this user has no home folder to keep runs in", "export MGPU_STATE_DIR=/a/folder/of/yours")
-    return os.path.join(state, "mgpu", "runs")
+    """The folder of all runs of this user. Raises HostError where this user has no home, and has named no folder."""
+    return os.path.join(kept.folder(), "runs")
 
 
 def identity(name: str) -> str:
@@ -46,31 +38,6 @@ def identity(name: str) -> str:
 def folder(identity: str) -> str:
     """The folder of the run with this id."""
     return os.path.join(root(), identity)
-
-
-def write(path: str, data: dict[str, Any]) -> None:
-    """Write `data` as JSON so that `path` holds either all of it or what it held before. Raises OSError."""
-    temporary = f"{path}.new"
-    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            json.dump(data, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.rename(temporary, path)
-    except OSError:
-        os.unlink(temporary)
-        raise
-
-
-def read(path: str) -> dict[str, Any] | None:
-    """The JSON object in the file, or None where there is none that can be read."""
-    try:
-        with open(path, encoding="utf-8") as file:
-            data = json.load(file)
-    except (OSError, ValueError, RecursionError):
-        return None
-    return data if isinstance(data, dict) else None
 
 
 def note(folder: str, what: str, task: str | None = None, **more: Any) -> None:

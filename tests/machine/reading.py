@@ -32,6 +32,7 @@ def mgpu(*words: str, env: dict[str, str], folder: Path = ROOT) -> str:
 
 
 def machine(stub: Stub, **more: str) -> Machine:
-    """The host as mgpu sees it through the stub, with nobody holding a lease unless MGPU_LOCK_DIR names a folder."""
-    locks = {"MGPU_LOCK_DIR": str(stub.file.parent / "locks")}
-    return load("stdout", mgpu("--yaml", env={**locks, **stub.env, **more}))
+    """The host as mgpu sees it through the stub, with nobody holding a lease unless MGPU_LOCK_DIR names a folder, and
+    nothing measured unless MGPU_STATE_DIR does."""
+    folders = {"MGPU_LOCK_DIR": str(stub.file.parent / "locks"), "MGPU_STATE_DIR": str(stub.file.parent / "nothing")}
+    return load("stdout", mgpu("--yaml", env={**folders, **stub.env, **more}))

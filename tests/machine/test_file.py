@@ -15,6 +15,7 @@ from mgpu.catalog.machines import shorthand
 from mgpu.errors import SpecError, UsageError
 from mgpu.machine.file import dump, load, plain, resolve
 from mgpu.values.machine import LINK_KINDS, Docker, Gpu, Link, Machine, Process
+from mgpu.values.memory import Correction
 
 T = TypeVar("T")
 BOXES = Path(__file__).parents[1] / "machines"
@@ -66,6 +67,9 @@ DOCKERS = some.builds(
     maybe(TEXT),
 )
 
+PARTS = some.integers(1, 64)
+CORRECTIONS = some.builds(Correction, TEXT, maybe(TEXT), TEXT, TEXT, BYTES, PARTS, PARTS, TEXT)
+
 
 @some.composite
 def machines(draw: some.DrawFn) -> Machine:
@@ -79,7 +83,19 @@ def machines(draw: some.DrawFn) -> Machine:
     return Machine(
         draw(TEXT),
         cards,
-        tuple(Link(a, b, draw(kind), draw(some.integers(0, 36)), draw(bandwidth), draw(p2p)) for a, b in pairs),
+        tuple(
+            Link(
+                a,
+                b,
+                draw(kind),
+                draw(some.integers(0, 36)),
+                draw(bandwidth),
+                draw(p2p),
+                draw(bandwidth),
+                draw(bandwidth),
+            )
+            for a, b in pairs
+        ),
         driver=draw(maybe(TEXT)),
         cuda=draw(maybe(TEXT)),
         cpus=draw(maybe(some.integers(1, 512))),
@@ -92,6 +108,7 @@ def machines(draw: some.DrawFn) -> Machine:
         docker=draw(maybe(DOCKERS)),
         mask=draw(maybe(some.lists(ids, unique=True).map(tuple))),
         notes=tuple(draw(some.lists(TEXT, max_size=2))),
+        corrections=tuple(draw(some.lists(CORRECTIONS, max_size=2))),
     )
 
 

@@ -1,0 +1,231 @@
+"""Answers to the rows about servers: what a start of vLLM, SGLang, llama.cpp or a diffusion pipeline needs, and
+whether it fits. A row's inputs go in, as text or numbers; the planner's own functions answer."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from mgpu.catalog.engine_memory import constant
+from mgpu.catalog.gpus import by_name as product_named
+from mgpu.catalog.models import by_name
+from mgpu.memory import vllm, vllm_peak
+from mgpu.memory.vllm_cache import Shape, cache_tokens
+from mgpu.memory.vllm_peak import Batch, Place
+from mgpu.memory.weights import format_of, on_gpu, rotary
+from mgpu.values.memory import GIB
+from mgpu.values.model import Model
+
+Row = Mapping[str, Any]
+WORDS = {
+    "layers": "num_hidden_layers",
+    "hidden": "hidden_size",
+    "intermediate": "intermediate_size",
+    "vocab": "vocab_size",
+    "heads": "num_attention_heads",
+    "kv_heads": "num_key_value_heads",
+    "kv heads": "num_key_value_heads",
+    "head_dim": "head_dim",
+    "top-k": "top_k",
+    "experts": "num_experts",
+    "expert intermediate": "expert_intermediate",
+}
+
+
+def named(text: str) -> tuple[str, dict[str, int]]:
+    """The id of a model, and the dimensions that stand in brackets behind it."""
+    name, _, rest = text.partition(" (")
+    found: dict[str, int] = {}
+    for part in rest.rstrip(")").split(","):
+        part = part.strip().lower()
+        if match := re.fullmatch(r"(\d+) kv heads x (\d+)", part):
+            found |= {"num_key_value_heads": int(match[1]), "head_dim": int(match[2])}
+        elif match := re.fullmatch(r"(\d+) ([a-z_ -]+)", part) or re.fullmatch(r"([a-z_ -]+) (\d+)", part):
+            word, count = (match[2], match[1]) if match[1].isdigit() else (match[1], match[2])
+            found |= {WORDS[word]: int(count)} if word in WORDS else {}
+    return name.strip(), found
+
+
+def model_of(inputs: Row) -> Model:
+    """The model that a row names: of the catalogue, with what the row says of it besides."""
+    name, dims = named(str(inputs["model"]))
+    found = by_name(name) or by_name(name.split(" ")[0]) or Model(name, name, kind="llm")
+    config = dict(found.config)
+    if "top_k" in dims:
+        inner = dims.pop("expert_intermediate", config.get("intermediate_size", 0))
+        config["moe"] = {"num_experts": dims.pop("num_experts", 64), "top_k": dims.pop("top_k"), "intermediate": inner}
+    config |= dims
+    config |= {key: value for key, value in _hybrid(inputs).items() if key not in config}
+    return replace(
+        found,
+        config=config,
+        hidden=config.get("hidden_size"),
+        layers=config.get("num_hidden_layers"),
+        heads=config.get("num_attention_heads"),
+        kv_heads=config.get("num_key_value_heads"),
+        head_dim=config.get("head_dim"),
+        experts=config.get("moe", {}).get("num_experts", 0),
+        context=config.get("max_position_embeddings"),
+    )
+
+
+def _hybrid(inputs: Row) -> dict[str, Any]:
+    """A model that is partly linear attention, as a row describes it; keys and values of the linear layers as Qwen's
+    have them where it does not say: 16 heads of keys, twice as many of values as attention has heads, 128 wide."""
+    said = inputs.get("hybrid")
+    if not said:
+        return {}
+    layers, full = said["layers"], said["attention_layers"]
+    linear = {
+        "key_heads": said.get("linear_key_heads", 16),
+        "value_heads": said.get("linear_value_heads", 2 * said["heads"]),
+        "key_dim": said.get("linear_key_dim", 128),
+        "value_dim": said.get("linear_value_dim", 128),
+        "kernel": said.get("kernel", 4),
+    }
+    return {
+        "num_hidden_layers": layers,
+        "num_attention_heads": said["heads"],
+        "num_key_value_heads": said["kv_heads"],
+        "head_dim": said["head_dim"],
+        "hidden_size": said.get("hidden", 5120),
+        "intermediate_size": said.get("intermediate", 17408),
+        "vocab_size": said.get("vocab", 248320),
+        "linear": linear | {"full_every": layers // full},
+    }
+
+
+def version_of(inputs: Row) -> str | None:
+    """The version of vLLM, the older one where a row names two; None where it names none."""
+    found = re.search(r"\d+(\.\d+)+", str(inputs.get("vllm", "")))
+    return found[0] if found else None
+
+
+def place_of(inputs: Row) -> Place:
+    return Place(int(inputs.get("tp", 1)), int(inputs.get("pp", 1)), int(inputs.get("stage", 0)))
+
+
+def total_of(inputs: Row) -> float:
+    """Bytes that CUDA has on the row's GPU."""
+    if "total_GiB" in inputs:
+        return float(inputs["total_GiB"]) * GIB
+    product = product_of(str(inputs["gpu"]))
+    return float(product[1])
+
+
+def product_of(text: str) -> tuple[str, int]:
+    """The name of a product and its bytes; a bare size is taken for itself."""
+    name = text.strip().removeprefix("NVIDIA ").strip()
+    for spelled in (name, name.replace(" ", "-"), re.sub(r"[ -]\d+ ?GB.*$", "", name)):
+        found = product_named(spelled)
+        size = re.search(r"(\d+) ?GB", name)
+        if found and (not size or abs(found.memory / GIB / int(size[1]) - 1) < 0.15):
+            return found.nvml_names[0], found.memory
+    size = re.search(r"(\d+) ?GB", name)
+    return name, int(float(size[1]) * GIB * 0.985) if size else 80 * GIB
+
+
+def batch_of(inputs: Row) -> Batch:
+    context = int(inputs.get("max_model_len") or model_of(inputs).context or 4096)
+    offline = "offline" in str(inputs.get("usage", ""))
+    usual = vllm_peak.defaults(int(total_of(inputs)), str(inputs.get("gpu", "")), version_of(inputs), context, offline)
+    return Batch(int(inputs.get("max_num_seqs", usual.seqs)), int(inputs.get("max_num_batched_tokens", usual.tokens)))
+
+
+def stored_of(inputs: Row, model: Model) -> str:
+    if str(inputs.get("dtype", "")) in ("float32", "fp32"):
+        return "fp32"
+    asked = inputs.get("quantization") or inputs.get("quant") or inputs.get("weights_dtype") or inputs.get("dtype")
+    name = named(str(inputs["model"]))[0]
+    return format_of(name, str(asked).replace(" at load", "") if asked else None, model)
+
+
+def runner_of(inputs: Row, model: Model) -> bool:
+    stored = stored_of(inputs, model)
+    return vllm_peak.newer_runner(version_of(inputs), model, stored not in vllm.QUANTIZED)
+
+
+def activation(inputs: Row) -> float:
+    if "activation_GiB" in inputs:
+        return float(inputs["activation_GiB"]) * GIB
+    model = model_of(inputs)
+    width = 4 if stored_of(inputs, model) == "fp32" else 2
+    return vllm_peak.activation_peak(
+        model, batch_of(inputs), place_of(inputs), version_of(inputs), runner_of(inputs, model), width
+    )
+
+
+def non_torch(inputs: Row) -> float:
+    if "nontorch_GiB" in inputs:
+        return float(inputs["nontorch_GiB"]) * GIB
+    product = product_named(product_of(str(inputs.get("gpu", "H100 80GB")))[0])
+    return vllm_peak.non_torch(version_of(inputs), place_of(inputs), product is None or product.nvlink == "switch")
+
+
+def weights(inputs: Row) -> float:
+    for name in ("weights_GiB", "weights_GiB_reported"):
+        if name in inputs:
+            return float(inputs[name]) * GIB
+    model, place = model_of(inputs), place_of(inputs)
+    size = on_gpu(model, stored_of(inputs, model), place.tensor, place.pipeline, place.stage)
+    return float(size + rotary(model))
+
+
+def graphs(inputs: Row) -> float:
+    """CUDA graphs, where the version takes them from the budget."""
+    version, model = version_of(inputs), model_of(inputs)
+    name = "newer_runner_graphs_inside" if runner_of(inputs, model) else "graphs_inside"
+    if inputs.get("enforce_eager") or not constant("vllm", name, version):
+        return 0.0
+    return vllm_peak.graphs(model, batch_of(inputs).seqs, place_of(inputs), version)
+
+
+def share_of(inputs: Row) -> float:
+    return float(inputs.get("util") or constant("vllm", "utilization", version_of(inputs)))
+
+
+def pool_of(inputs: Row) -> float:
+    if "kv_pool_GiB" in inputs:
+        return float(inputs["kv_pool_GiB"]) * GIB
+    parts = (weights(inputs), non_torch(inputs), activation(inputs))
+    measured = "nontorch_GiB" in inputs and "activation_GiB" in inputs
+    return vllm.pool(total_of(inputs), share_of(inputs), *parts, 0.0 if measured else graphs(inputs))
+
+
+def shape_of(inputs: Row) -> Shape:
+    kind = str(inputs.get("kv_cache_dtype") or inputs.get("kv_dtype") or inputs.get("dtype") or "auto")
+    element = vllm.cache_element(kind)
+    block = int(inputs.get("block_size", 16))
+    return Shape(element, place_of(inputs).tensor, None, block, batch_of(inputs).tokens, int(inputs.get("mtp", 0)))
+
+
+def tokens(row: Row) -> float:
+    inputs = row["inputs"]
+    if "kv_tokens" in inputs and "max_model_len" in inputs:
+        return float(inputs["kv_tokens"] / inputs["max_model_len"])
+    model = model_of(inputs)
+    context = int(inputs.get("max_model_len") or model.context or 4096)
+    found = cache_tokens(pool_of(inputs), model, context, shape_of(inputs), version_of(inputs))
+    return found / context if row.get("unit") == "x" else float(found)
+
+
+def old_tokens(row: Row) -> float:
+    """Where a row of the kind "old" names no version, it is 0.8: the last with one batch for every GPU."""
+    inputs = {"vllm": "0.8.5", **row["inputs"]}
+    return tokens({**row, "inputs": inputs})
+
+
+def in_gib(answer: Callable[[Row], float]) -> Callable[[Row], float]:
+    return lambda row: answer(row["inputs"]) / GIB
+
+
+ANSWERS: dict[str, Callable[[Row], object]] = {
+    "vllm_activation": in_gib(activation),
+    "vllm_nontorch": in_gib(non_torch),
+    "vllm_kv_pool": in_gib(pool_of),
+    "vllm_kv_tokens": tokens,
+    "vllm_kv_tokens_old": old_tokens,
+    "vllm_kv_hybrid": tokens,
+}
