@@ -119,8 +119,8 @@ CHUNKS = 8
 
 def of_loss(model: Model, recipe: Recipe) -> int:
     """Bytes that the loss takes. Eager: log-softmax and two gradients in fp32, 12 V T; compiled only fp32 logits and a
-    gradient, 8 V T. Chunked: all logits in 16 bits, and two pieces more. Fused: pieces of the logits in 16 bits and fp32, and the gradient of the hidden states (Liger,
-    fused_linear_cross_entropy.py)."""
+    gradient, 8 V T. Chunked: all logits in 16 bits, and two pieces more. Fused: pieces of the logits in 16 bits
+    and fp32, and the gradient of the hidden states (Liger, fused_linear_cross_entropy.py)."""
     w, tokens = widths(model), recipe.tokens
     if recipe.loss == "eager":
         return (8 if recipe.compile else 12) * w.vocabulary * tokens

@@ -1,4 +1,4 @@
-"""A model, a recipe and a number of GPUs in, bytes of weights, gradients and optimizer on each GPU out, between steps."""
+"""A model, a recipe and a number of GPUs in, bytes of weights, gradients and optimizer on each GPU out."""
 
 from __future__ import annotations
 
@@ -127,6 +127,6 @@ def _step(known: Counts, recipe: Recipe) -> float:
 def _buffers(known: Counts, recipe: Recipe) -> float:
     """DDP's buckets are as large as the gradients, beside them (gradient_as_bucket_view is off by default); ZeRO has
     one of `bucket` elements, two where it overlaps (runtime/zero/stage_1_and_2.py)."""
-    if recipe.deepspeed:
-        return min(recipe.bucket, known.trained) * 2.0 * (2 if recipe.overlap else 1)
+    if recipe.native or recipe.sharding.startswith("zero"):
+        return min(recipe.bucket, known.trained) * (2.0 if recipe.deepspeed else 4.0) * (2 if recipe.overlap else 1)
     return float(known.trained * known.held) if recipe.sharding == "ddp" else 0.0

@@ -1,4 +1,4 @@
-"""Parameters, a stage of ZeRO and a number of GPUs in, bytes of model states out: on a GPU, and in the host's memory."""
+"""Parameters, a stage of ZeRO and a number of GPUs in, bytes of model states out, on a GPU and in the host."""
 
 from __future__ import annotations
 

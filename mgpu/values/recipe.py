@@ -31,12 +31,12 @@ ATTENTIONS = ("flash", "eager")
 @dataclass(frozen=True)
 class Recipe:
     """A training. `micro_batch` samples of `sequence` tokens are on a GPU at once. `adapted` are the matrices of each
-    layer that get an adapter of `lora_rank`. `offload_optimizer` and `offload_parameters` put these into the host's
-    memory; `backward_step`: the optimizer steps within the backward pass, so few gradients are ever alive;
-    `accumulation`: batches between two steps. `bucket` is how many elements a communication bucket of ZeRO holds
-    (deepspeed: 5e8), `overlap` that there are two of them; `native`: DeepSpeed's own engine holds the states, in whatever
-    stage. `adapters_in_fp32` as peft has them; `split_ends`: FSDP shards embedding and head by themselves. `compile`: torch.compile fuses what stands
-    between the matrices; `expanded`: keys and values are copied to as many heads as the queries have."""
+    layer that get an adapter of `lora_rank`, in fp32 as peft has them (`adapters_in_fp32`). `offload_optimizer` and
+    `offload_parameters` put these into the host's memory. `backward_step`: the optimizer steps within the backward
+    pass, so few gradients are ever alive; `accumulation`: batches between two steps. `bucket` is how many elements a
+    bucket of ZeRO holds (deepspeed: 5e8), `overlap` that there are two; `native`: DeepSpeed's engine holds the states,
+    in whatever stage. `split_ends`: FSDP shards embedding and head by themselves. `compile`: torch.compile fuses what
+    stands between the matrices; `expanded`: keys and values are copied to as many heads as the queries have."""
 
     method: Method = "full"
     precision: Precision = "amp"
@@ -69,7 +69,7 @@ class Recipe:
     @property
     def deepspeed(self) -> bool:
         """Whether DeepSpeed holds the states: 16-bit weights, and a master copy in fp32 beside the optimizer."""
-        return self.native or self.sharding.startswith("zero")
+        return (self.native or self.sharding.startswith("zero")) and self.precision != "fp32"
 
     @property
     def stage(self) -> int:

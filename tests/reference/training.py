@@ -103,7 +103,9 @@ def rule_of_thumb(row: Row) -> float:
     )
     model = by_name(given["model"]) if "model" in given else None
     model = model or _nearest(float(given["params_B"]) * 1e9)
-    size = allocated(model, recipe) * (float(given["params_B"]) * 1e9 / (model.params or 1) if "params_B" in given else 1)
+    size = allocated(model, recipe) * (
+        float(given["params_B"]) * 1e9 / (model.params or 1) if "params_B" in given else 1
+    )
     return size / UNITS[row["unit"]]
 
 
