@@ -150,7 +150,8 @@ def _unsharded(known: Counts, recipe: Recipe, ranks: int, blocks: int, head: boo
     this GPU's own."""
     wide = 4 if recipe.precision == "fp32" else 2
     if recipe.sharding == "zero-3":
-        return min(known.total, LIVE) * wide * (1 - 1 / ranks)
+        others = 1.0 if recipe.offload_parameters else 1 - 1 / ranks
+        return min(known.total, LIVE) * (known.frozen if recipe.adapters else wide) * others
     if recipe.sharding == "shard-grad-op":
         return float(known.total * wide)
     if recipe.sharding != "fsdp":
