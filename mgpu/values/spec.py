@@ -64,7 +64,8 @@ class Ready(NamedTuple):
 
 @dataclass(frozen=True)
 class Job:
-    """One job. Durations in seconds, sizes in bytes; `path` is where it stands in the document; it `serves` if it runs
+    """One job. Durations in seconds, sizes in bytes; `path` is where it stands in the document; `recipe` are fields of
+    a Recipe; it `serves` if it runs
     until stopped (a server) rather than until done."""
 
     kind: str
@@ -89,6 +90,7 @@ class Job:
     script_args: Mapping[str, Any] | tuple[str, ...] = ()
     trainer: str | None = None
     config: Mapping[str, Any] = field(default_factory=dict)
+    recipe: Mapping[str, Any] = field(default_factory=dict)
     command: tuple[str, ...] = ()
     args: Mapping[str, Any] = field(default_factory=dict)
     env: Mapping[str, str] = field(default_factory=dict)
