@@ -9,6 +9,8 @@ from typing import Any
 from mgpu.catalog.shards import uneven
 from mgpu.values.command import Probe
 from mgpu.values.engine import HUB_CACHE, Complaint, Engine, Hub, Spelling, one_token, said, secret, url
+from mgpu.values.memory import Correction, Estimate, Knob, Unknown
+from mgpu.values.model import Model
 from mgpu.values.plan import Task
 from mgpu.values.spec import Job
 
@@ -146,6 +148,20 @@ def _bits(file: str) -> int:
     return int(bits[0]) if bits else 0
 
 
+def memory(task: Task, model: Model | None, corrections: Sequence[Correction]) -> tuple[Estimate, ...] | Unknown:
+    """What it needs on each of its GPUs."""
+    from mgpu.memory.llamacpp import estimates
+
+    return estimates(task, model, corrections)
+
+
+def knobs(task: Task) -> Iterable[Knob]:
+    """What makes it need less."""
+    from mgpu.memory import knobs
+
+    return knobs.llamacpp(task)
+
+
 ENGINE = Engine(
     name="llamacpp",
     kinds=("inference",),
@@ -178,4 +194,6 @@ ENGINE = Engine(
     variables=variables,
     environment=environment,
     hub=hub,
+    memory=memory,
+    knobs=knobs,
 )
