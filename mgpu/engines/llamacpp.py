@@ -48,10 +48,15 @@ def fits(task: Task) -> Iterable[Complaint]:
 
 
 def split(task: Task) -> str | None:
-    """Each GPU's share of the layers where they are not even: the GiB that are free on it. (On even ones llama.cpp is
-    left to share by itself: a split that it is given keeps it from fitting the model, common/fit.cpp.)"""
+    """Each GPU's share of the layers where they are not even: the layers that the planner chose, else the GiB that are
+    free on it. (On even ones llama.cpp is left to share by itself: a split that it is given keeps it from fitting the
+    model, common/fit.cpp.)"""
     if any(said(task.job, name) is not None for name in SPLIT):
         return None
+    if task.split:
+        from mgpu.memory.layers import shares as of_layers
+
+        return ",".join(str(share) for share in of_layers(task.split))
     inside = task.runtime == "docker"
     gpus = sorted(task.gpus, key=lambda gpu: (gpu.bus_id or "", gpu.index)) if inside else task.gpus
     shares = uneven(gpus)
