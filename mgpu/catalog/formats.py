@@ -63,6 +63,12 @@ def gguf_type(number: int) -> str | None:
     return name
 
 
+def gguf_file(number: int) -> str | None:
+    """The kind of file that general.file_type means by this number (llama.h: llama_ftype)."""
+    name: str | None = _data()["gguf"]["files"].get(str(number))
+    return name
+
+
 def gguf_default(mix: str) -> str:
     """The type that most matrices of a file of this name (Q4_K_M) have. Raises KeyError for another."""
     return str(_data()["gguf"]["defaults"][mix])

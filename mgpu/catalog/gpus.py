@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 MIB = 2**20
@@ -15,7 +17,8 @@ MAKERS = frozenset(("nvidia", "geforce", "tesla", "rtx"))
 class Product(NamedTuple):
     """A GPU as sold. `memory` is what CUDA can give out (bytes); `bandwidth` of its memory, `nvlink_bandwidth` (of all
     its `nvlinks` together) and `pcie_bandwidth` in GB/s, the latter two per direction; `nvlink` is how several are
-    joined: switch, cube, bridge, none; `p2p` whether the driver allows it over PCIe, None where the board decides."""
+    joined: switch, cube, bridge, none; `p2p` whether the driver allows it over PCIe, None where the board decides.
+    `tflops` are dense rates by the format of the numbers (bf16, fp16, fp8, fp4) that its tensor cores have."""
 
     id: str
     name: str
@@ -31,6 +34,7 @@ class Product(NamedTuple):
     pcie_generation: int
     pcie_bandwidth: float
     p2p: bool | None
+    tflops: Mapping[str, float] = MappingProxyType({})
 
 
 @lru_cache(maxsize=1)
@@ -54,6 +58,11 @@ def pcie_bandwidth(generation: int | None, width: int | None) -> float | None:
     """GB/s per direction that a PCIe slot can carry at most, or None for a generation that is not known."""
     full = _data()["pcie_GBps_per_direction"].get(str(generation))
     return None if full is None or width is None else full * width / 16
+
+
+def rated_power(product: str | None) -> float | None:
+    """The watts that a product is rated for (TDP), by its id."""
+    return next((float(row["tdp_W"]) for row in _data()["gpus"] if row["id"] == product), None)
 
 
 def usable(total: int) -> int:
@@ -80,9 +89,11 @@ def _product(row: dict[str, Any]) -> Product:
         row["pcie_gen"],
         _data()["pcie_GBps_per_direction"][str(row["pcie_gen"])],
         row["p2p_over_pcie"],
+        {name: rate for name, rate in row["tflops_dense"].items() if rate},
     )
 
 
+@lru_cache(maxsize=1024)
 def by_name(name: str) -> Product | None:
     """The product that `name` means: its id, an alias or the driver's name, in any case and order of the parts.
 

@@ -28,6 +28,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--wait", action="store_true", help="wait until the GPUs are free")
     parser.add_argument("--dry-run", action="store_true", help="print the commands for this host, and start nothing")
     parser.add_argument("--ignore-foreign", action="store_true", help="take GPUs although other processes use them")
+    parser.add_argument("--force", action="store_true", help="start what the plan says does not fit")
     parser.add_argument("--json", action="store_true", help="print how it went as JSON, and logs on stderr")
 
 
@@ -42,7 +43,9 @@ def main(options: argparse.Namespace) -> int:
     keeper = hatch.hatched(spec)
     from mgpu.run import executor
 
-    started = executor.start(spec, folder, keeper, options.ignore_foreign, options.wait, _waiting, progress.image)
+    started = executor.start(
+        spec, folder, keeper, options.ignore_foreign, options.wait, _waiting, progress.image, options.force
+    )
     show.warn(spec.document, started.compiled.plan.warnings)
     if options.detach:
         return _detached(started, options)

@@ -135,9 +135,22 @@ def _environment(task: Task, engine: Engine) -> dict[str, str]:
         own |= {"CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
         if not task.gpus or engine.names_gpus(task.version) != "nothing":
             own |= {"CUDA_VISIBLE_DEVICES": _visible(task, engine)}
-    elif engine.scripted:
-        own |= HOMELESS | {"HF_HOME": engine.cache or TEMPORARY}
+    else:
+        own |= _ranked(task)
+        if engine.scripted:
+            own |= HOMELESS | {"HF_HOME": engine.cache or TEMPORARY}
     return own | dict(task.job.env)
+
+
+def _ranked(task: Task) -> dict[str, str]:
+    """Inside a container GPUs are numbered from 0 as the bus has them: the order of the ranks, where it is another."""
+    places = {
+        gpu.id: place for place, gpu in enumerate(sorted(task.gpus, key=lambda gpu: (gpu.bus_id or "", gpu.index)))
+    }
+    order = [places[gpu.id] for gpu in task.gpus]
+    if order == sorted(order):
+        return {}
+    return {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": ",".join(map(str, order))}
 
 
 def _visible(task: Task, engine: Engine) -> str:

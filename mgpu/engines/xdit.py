@@ -36,7 +36,7 @@ def check(job: Job) -> Iterable[Complaint]:
     own, model, count = degrees(job), (job.model or "").rpartition("/")[2], job.gpus.count
     if count == 0:
         yield Complaint("xDiT computes on GPUs alone", ("gpus",), "gpus: 1")
-    if (count is None or count > 1) and not own and not any(job.parallel):
+    if not job.gpus.fewest and (count is None or count > 1) and not own and not any(job.parallel):
         message = "nothing says how xDiT is to use several GPUs"
         yield Complaint(message, ("gpus",), f"args: {{ulysses_degree: {count or 2}}}, for one picture on all of them")
     heads = next((number for family, number in HEADS.items() if model.startswith(family)), None)

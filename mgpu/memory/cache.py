@@ -58,8 +58,9 @@ def _held(text: str, index: int, tensor: int) -> Held:
     if not full(config, index):
         return Held(0, None, state=-(-_state(config) // tensor))
     if "mla" in config:
-        mla, indexer = config["mla"], config.get("indexer")
-        return Held(mla["kv_lora_rank"] + mla["qk_rope_head_dim"], None, indexer["head_dim"] + 4 if indexer else 0)
+        mla, indexer = config["mla"], config.get("indexer", {})
+        looked_up = indexer["head_dim"] + 4 if indexer and index in indexer.get("layers", (index,)) else 0
+        return Held(mla["kv_lora_rank"] + mla["qk_rope_head_dim"], None, looked_up)
     at = heads(config, index)
     mine = max(1, at.keys_values // tensor)
     return Held(mine * (at.width + (0 if at.shared else at.values)), looks_back(config, index))

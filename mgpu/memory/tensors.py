@@ -77,6 +77,7 @@ class Heads(NamedTuple):
     width: int
     values: int
     shared: bool = False
+    sinks: bool = False
 
 
 def heads(config: Config, index: int) -> Heads:
@@ -90,13 +91,14 @@ def heads(config: Config, index: int) -> Heads:
         width,
         found.get("v_head_dim", width),
         bool(found.get("shared_values")),
+        bool(found.get("sinks") or found.get("attention_sinks")),
     )
 
 
 def attention(config: Config, index: int) -> Iterator[Tensor]:
     """Query, key, value and output matrices, their biases and norms."""
     if "mla" in config:
-        yield from latent(config)
+        yield from latent(config, index)
         return
     h, at = config["hidden_size"], heads(config, index)
     queries, keys, values = at.queries * at.width, at.keys_values * at.width, at.keys_values * at.values
@@ -108,10 +110,10 @@ def attention(config: Config, index: int) -> Iterator[Tensor]:
     bias = config.get("attention_bias", "")
     yield small("attn_bias", (queries + keys + values if "qkv" in bias else 0) + (h if "o" in bias else 0))
     norms = {"full": queries + keys, True: 2 * at.width}.get(config.get("qk_norm", False), 0)
-    yield small("attn_norms", norms + (at.queries if config.get("attention_sinks") else 0))
+    yield small("attn_norms", norms + (at.queries if at.sinks else 0))
 
 
-def latent(config: Config) -> Iterator[Tensor]:
+def latent(config: Config, index: int) -> Iterator[Tensor]:
     """DeepSeek's latent attention (arXiv 2405.04434), with the indexer of V3.2 where there is one."""
     mla, h, n = config["mla"], config["hidden_size"], config["num_attention_heads"]
     rope, nope, kv = mla["qk_rope_head_dim"], mla["qk_nope_head_dim"], mla["kv_lora_rank"]
@@ -126,7 +128,7 @@ def latent(config: Config) -> Iterator[Tensor]:
     yield Tensor("attn_v_b", kv, mla["v_head_dim"], n)
     yield Tensor("attn_output", n * mla["v_head_dim"], h)
     indexer = config.get("indexer")
-    if indexer:
+    if indexer and index in indexer.get("layers", (index,)):
         wide = indexer["heads"] * indexer["head_dim"]
         yield Tensor("indexer_q_b", rank or h, wide)
         yield Tensor("indexer_k", h, indexer["head_dim"])

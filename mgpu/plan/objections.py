@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from mgpu.engines import engine_named
 from mgpu.errors import Problem
+from mgpu.plan import sums
 from mgpu.spec.flags import flag_complaints
 from mgpu.spec.versions import version_of
 from mgpu.values.engine import Complaint, Engine
@@ -36,3 +37,6 @@ def _objections(task: Task, engine: Engine) -> Iterator[Complaint]:
             yield Complaint(message, ("version",), f"version: '{task.version}'", warning=True)
         yield from flag_complaints(job, engine, task.version)
     yield from engine.fits(task)
+    if sums.verdict(task) == "does not fit" and isinstance(task.memory, tuple):
+        message = f"{task.name} does not fit: {sums.words(sums.biggest(task.memory))}"
+        yield Complaint(message, ("gpus",), "mgpu plan --fix shows what would", warning=True)

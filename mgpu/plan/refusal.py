@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from mgpu.errors import NoRoom
+from mgpu.plan import sums
 from mgpu.plan.choose import Wish
 from mgpu.plan.fitness import unusable
 from mgpu.plan.links import UNKNOWN, words
 from mgpu.values.machine import Machine
+from mgpu.values.memory import Estimate, Unknown
+from mgpu.values.plan import Plan, Task
 
 
 def refusal(wishes: list[Wish], machine: Machine, ignore_foreign: bool, ever: bool) -> NoRoom:
@@ -36,6 +41,23 @@ def refusal(wishes: list[Wish], machine: Machine, ignore_foreign: bool, ever: bo
     hint = "wait for them with --wait" if ever else "ask for fewer, or for a larger machine"
     hint += "; use GPUs that others use too with --ignore-foreign" if foreign else ""
     return NoRoom("\n  ".join([message, *lines]), hint, ever)
+
+
+def unfitting(plan: Plan) -> NoRoom | None:
+    """The refusal of the first task that does not fit into the memory of its GPUs, with the sum; None where all may."""
+    task = next((task for task in plan.tasks if sums.verdict(task) == "does not fit"), None)
+    if task is None or task.memory is None or isinstance(task.memory, Unknown):
+        return None
+    message = f"{task.name} does not fit: {sums.words(sums.biggest(task.memory))}"
+    later = sums.worst(_emptied(task, task.memory)) != "does not fit"
+    hint = "it would fit were they empty: --wait waits for that" if later else "mgpu plan --fix shows what would fit"
+    return NoRoom(message, f"{hint}; --force runs it as it is", ever=later)
+
+
+def _emptied(task: Task, estimates: tuple[Estimate, ...]) -> list[Estimate]:
+    """The same if nothing else were on the GPUs."""
+    memory = {gpu.index: gpu.memory for gpu in task.gpus}
+    return [replace(estimate, room=memory[estimate.index]) for estimate in estimates]
 
 
 def _gpus(count: int) -> str:

@@ -46,9 +46,10 @@ def start(
     wait: bool = False,
     waiting: Callable[[NoRoom], None] | None = None,
     fetch: Callable[[str], object] = images.pull,
+    force: bool = False,
 ) -> Started:
     """Start `spec`, whose own folder is `folder`, on this host, for `keeper` to keep; without a run it is dismissed.
-    `fetch` pulls an image that is not there, before a GPU is taken.
+    `fetch` pulls an image that is not there, before a GPU is taken; `force` starts what does not fit, too.
 
     On return SIGINT, SIGTERM and SIGHUP are blocked: they are the caller's to pass on, from the moment there is a run.
     Raises SpecError, NoRoom (after waiting, where `wait`, only if it can never fit), and HostError for what the host
@@ -62,6 +63,8 @@ def start(
             free = leases.free()
             try:
                 compiled = compile_spec(spec, snapshot.read(folder, spec), None, ignore_foreign)
+                if not force:
+                    preflight.memory(compiled)
                 secrets = preflight.check(compiled, os.environ)
                 missing = images.missing(compiled.commands)
                 if not missing:

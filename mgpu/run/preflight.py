@@ -25,6 +25,15 @@ def check(compiled: Compiled, env: Mapping[str, str]) -> dict[str, dict[str, str
     return {command.task: _secrets(command, env) for command in compiled.commands}
 
 
+def memory(compiled: Compiled) -> None:
+    """Raise NoRoom, with the sum, for a task that does not fit into the memory of its GPUs."""
+    from mgpu.plan.refusal import unfitting
+
+    refusal = unfitting(compiled.plan)
+    if refusal:
+        raise refusal
+
+
 def _place(compiled: Compiled, task: Task, command: Command) -> None:
     document = compiled.spec.document
     inside = command.container and os.path.isabs(task.job.workdir or "")

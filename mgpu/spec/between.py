@@ -83,7 +83,7 @@ def _counts(job: Job, notes: Notes) -> None:
         words = " x ".join(f"{name} {size}" for name, size in sizes.items())
         path: Path = (*job.path, "parallel" if any(job.parallel) else "args")
         notes.add(f"a layout of {words} is {product} GPUs, and gpus is {count}", path, f"gpus: {product}")
-    if count is None and job.replicas > 1:
+    if count is None and not job.gpus.fewest and job.replicas > 1:
         path = (*job.path, "replicas")
         notes.add(f"each of {job.replicas} replicas cannot have all GPUs", path, "gpus: a number, for each replica")
 

@@ -157,6 +157,8 @@ def _ways(job: Job, engine: Engine) -> Iterator[Complaint]:
     asked = "http" if job.ready.http else "tcp" if job.ready.tcp else None
     if asked and not (job.port or engine.port):
         yield Complaint(f"{asked} asks a port, and the job has none", ("ready", asked), "give it a port:")
+    if job.gpus.fewest and "command" in engine.requires:
+        yield Complaint("what a command needs of GPUs is not known", ("gpus",), "give a number, or all")
     if job.command and not job.command[0].strip():
         yield Complaint("the program has no name", ("command", 0), "write the program first: [python, x.py]")
 

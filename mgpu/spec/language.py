@@ -12,6 +12,7 @@ from mgpu.spec.shapes import Array, Either, Key, Made, Record, Shape, Table
 from mgpu.values.machine import LINK_KINDS
 from mgpu.values.spec import Gpus, Job, Parallel, Ready, Secret, Volume
 
+POLICIES = ("latency", "throughput", "capacity")
 KINDS = ("inference", "training", "task", "pipeline")
 NAME = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
 VARIABLE = r"[A-Za-z_][A-Za-z0-9_]*"
@@ -24,9 +25,7 @@ SIZED = Integer(1, 4096)
 
 
 def _all_gpus(word: str) -> Gpus:
-    if word == "auto":
-        raise ValueError("cannot be 'auto' in this version", "give a number, or all")
-    return Gpus(count=None)
+    return Gpus(count=None, fewest=word == "auto")
 
 
 def _gpus(**given: Any) -> Gpus:
@@ -34,8 +33,8 @@ def _gpus(**given: Any) -> Gpus:
         raise ValueError("cannot have share in this version", "leave share out: the job gets whole GPUs")
     ids = given.pop("ids", ())
     count = given.pop("count", len(ids) or 1)
-    if count == "all":
-        return Gpus(None, ids=ids, **given)
+    if count in ("all", "auto"):
+        return Gpus(None, ids=ids, fewest=count == "auto", **given)
     if ids and count > len(ids):
         raise ValueError(f"asks for {count} of {len(ids)} ids", "give more ids, or leave count out")
     if len(set(ids)) != len(ids):
@@ -92,11 +91,12 @@ def _made(make: Any, **keys: Key) -> Made:
 GPUS = Either(
     {
         int: Made(NUMBER_OF_GPUS, Gpus),
-        str: Made(Choice(("all", "auto"), "give a number without quotes, or all"), _all_gpus),
+        str: Made(Choice(("all", "auto"), "give a number without quotes, all, or auto"), _all_gpus),
         dict: _made(
             _gpus,
             count=Key(
-                Either({int: NUMBER_OF_GPUS, str: Choice(("all",))}, "a number, or all"), "how many, per replica"
+                Either({int: NUMBER_OF_GPUS, str: Choice(("all", "auto"))}, "a number, all, or auto"),
+                "how many, per replica",
             ),
             memory=Key(Size(), "free memory that each GPU must have, as 20GiB"),
             name=Key(WORD, "a word in the GPU's name or its catalogue id, as rtx-4090"),
@@ -108,7 +108,7 @@ GPUS = Either(
             share=Key(Size(), "memory on a GPU shared with others (not in this version)"),
         ),
     },
-    "a number, all, or a mapping of count, memory, name, link, ids",
+    "a number, all, auto, or a mapping of count, memory, name, link, ids",
     {list: "to name them: gpus: {ids: [0, 1]}"},
 )
 
@@ -153,7 +153,7 @@ READY = _made(
 COMMON = {
     "kind": Key(Choice(KINDS), "what this is", True),
     "name": Key(NAMED, "what ps, logs and stop call it; the file's name if left out"),
-    "gpus": Key(GPUS, "how many GPUs, or which: 1 if left out, 0 for a task"),
+    "gpus": Key(GPUS, "how many GPUs, or which; auto: the fewest that fit; 1 if left out, 0 for a task"),
     "env": Key(
         Table(Text(empty=True), VARIABLE, "a variable's name"), "environment of the job; text may hold ${jobs.NAME.url}"
     ),
@@ -198,6 +198,7 @@ SERVER = {
     "host": Key(Made(WORD, _address), "the address it is served on: 127.0.0.1 if left out"),
     "replicas": Key(Integer(1, 256), "how many copies, each with its own GPUs and the next port"),
 }
+CHOSEN = {"policy": Key(Choice(POLICIES), "what a layout is chosen for: latency if left out")}
 
 
 def _engines(kind: str) -> dict[str, Key]:
@@ -216,7 +217,7 @@ def _job(kind: str, /, **given: Any) -> Job:
 
 
 KEYS: dict[str, dict[str, Key]] = {
-    "inference": COMMON | _engines("inference") | ENGINE | {"config": SCRIPT["config"]} | SERVER,
+    "inference": COMMON | _engines("inference") | ENGINE | {"config": SCRIPT["config"]} | SERVER | CHOSEN,
     "training": COMMON | _engines("training") | ENGINE | SCRIPT,
     "task": COMMON | {"command": ENGINE["command"]._replace(required=True)} | SERVER,
 }

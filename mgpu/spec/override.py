@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -20,8 +20,29 @@ def override(document: Document, sets: Sequence[str]) -> Document:
         dotted, equals, text = words.partition("=")
         if not equals or not dotted:
             raise UsageError(f"--set {words} is not path=value", "--set gpus=2")
-        given[_put(data, dotted.split("."), read("--set", f"value: {text}\n").data["value"], words)] = words
+        value = read("--set", f"value: {text}\n").data["value"]
+        given[_put(data, dotted.split("."), value, f"--set {words}")] = words
     return replace(document, data=data, given=given)
+
+
+def changed(document: Document, changes: Mapping[Path, Any]) -> Document:
+    """`document` with the value of every path changed; None takes the key away. Raises UsageError for a path to
+    nowhere."""
+    data = _copied(document.data)
+    for path, value in changes.items():
+        if value is None:
+            _take(data, path)
+        else:
+            _put(data, [str(part) for part in path], value, ".".join(map(str, path)))
+    return replace(document, data=data)
+
+
+def _take(data: Any, path: Path) -> None:
+    for name in path[:-1]:
+        there = isinstance(data, dict) or (isinstance(data, list) and isinstance(name, int) and name < len(data))
+        data = (data.get(name) if isinstance(data, dict) else data[name]) if there else None
+    if isinstance(data, dict):
+        data.pop(path[-1], None)
 
 
 def _copied(value: Any) -> Any:
@@ -38,13 +59,11 @@ def _put(data: Any, names: list[str], value: Any, words: str) -> Path:
         last = at == len(names) - 1
         if isinstance(data, dict) and name and at < MAX_DEPTH:
             path.append(name)
-            data[name] = value if last else data.get(name, {})
+            data[name] = value if last else {} if data.get(name) is None else data[name]
         elif isinstance(data, list) and name.isdecimal() and len(name) < 5 and int(name) < len(data):
             path.append(int(name))
             data[int(name)] = value if last else data[int(name)]
         else:
-            raise UsageError(
-                f"--set {words} leads nowhere in the spec", "name a key of a mapping, or a place in a list"
-            )
+            raise UsageError(f"{words} leads nowhere in the spec", "name a key of a mapping, or a place in a list")
         data = data[path[-1]]
     return tuple(path)

@@ -108,7 +108,8 @@ class Estimate:
         return "tight" if self.over("high") > 0 else "fits"
 
 
-class Unknown(NamedTuple):
+@dataclass(frozen=True)
+class Unknown:
     """Why there is no estimate, as a sentence, and what would give one."""
 
     why: str

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from mgpu.errors import Problem
 from mgpu.values.machine import Gpu, Machine
 from mgpu.values.memory import Estimate, Unknown
 from mgpu.values.spec import Job
+
+if TYPE_CHECKING:
+    from mgpu.values.choice import Decision
 
 
 class Layout(NamedTuple):
@@ -27,7 +30,8 @@ class Task:
     """One start of a job (a job with n replicas is n tasks). Where a scheduler
     places by itself, `gpus` is empty and `gpu_count` says how many; `rendezvous` is the port at which its ranks meet;
     `cpus` are the cores of the machine; `split` are whole layers a GPU, where the planner chose them; `memory` is what
-    the task needs on each of its GPUs, or why that is not known (None: it has not been asked). In `network` the
+    the task needs on each of its GPUs, or why that is not known (None: it has no GPU); `decision` is how its layout was
+    chosen, where there was a choice. In `network` the
     containers of one spec reach each other by the names of their tasks."""
 
     name: str
@@ -42,6 +46,7 @@ class Task:
     cpus: int | None = None
     split: tuple[int, ...] = ()
     memory: tuple[Estimate, ...] | Unknown | None = None
+    decision: Decision | None = None
     needs: Mapping[str, str] = field(default_factory=dict)
     network: str | None = None
     because: tuple[str, ...] = ()

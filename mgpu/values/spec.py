@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from mgpu.errors import Problem
 from mgpu.values.document import Document
 from mgpu.values.mark import Path
+from mgpu.values.speed import Policy
 
 CONFIG = "${config}"
 """Stands, in what a script is given, for the path of the config file that mgpu writes."""
@@ -23,13 +24,15 @@ class Secret(NamedTuple):
 
 @dataclass(frozen=True)
 class Gpus:
-    """What a job wants of GPUs, per replica. `count` None is all that are free; `memory` is free bytes per GPU."""
+    """What a job wants of GPUs, per replica. `count` None is all that are free, or the `fewest` of them that the model
+    fits on; `memory` is free bytes per GPU."""
 
     count: int | None = 1
     memory: int | None = None
     name: str | None = None
     link: str | None = None
     ids: tuple[str, ...] = ()
+    fewest: bool = False
 
 
 class Parallel(NamedTuple):
@@ -73,6 +76,7 @@ class Job:
     context_length: int | None = None
     gpus: Gpus = Gpus()
     parallel: Parallel = Parallel()
+    policy: Policy = "latency"
     port: int | None = None
     host: str = "127.0.0.1"
     runtime: str | None = None

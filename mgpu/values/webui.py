@@ -32,7 +32,7 @@ OF_ITS_OWN = {"ui-settings-file": "config", "ui-config-file": "ui-config"}
 def check(job: Job) -> Iterable[Complaint]:
     """One process uses one GPU (modules/devices.py): there is no list of devices and no mode for several."""
     count = job.gpus.count
-    if count is None or count > 1:
+    if not job.gpus.fewest and (count is None or count > 1):
         many = "n" if count is None else count
         message = f"one {job.engine} server uses one GPU, and only the first of {'all' if count is None else count}"
         yield Complaint(message, ("gpus",), f"gpus: 1 and replicas: {many}, for one server a GPU")

@@ -8,6 +8,8 @@ from mgpu.catalog.models import by_name, models
 from mgpu.values.model import Model
 
 LANGUAGE = [model for model in models() if model.heads]
+UNLIKE = {"mla", "linear", "blocks", "global"}
+"""Dimensions of models whose layers are not all attention and an MLP of one shape."""
 
 
 @pytest.mark.parametrize("model", models(), ids=lambda model: model.id)
@@ -36,9 +38,13 @@ def test_no_two_models_are_called_the_same() -> None:
     ("mistralai/Mistral-7B-Instruct-v0.3", "mistral-7b-v0.3"),
     ("models/Llama-3.1-8B-Instruct/", "llama-3.1-8b"),
     ("llama3.1:70b", "llama-3.1-70b"),
-    ("nvidia/Llama-3.1-Nemotron-70B-Instruct-HF", None),
-    ("deepseek-ai/DeepSeek-R1-Distill-Qwen-32B", None),
-    ("Qwen/Qwen2.5-Coder-32B-Instruct", None),
+    ("nvidia/Llama-3.1-Nemotron-70B-Instruct-HF", "llama-3.1-nemotron-70b"),
+    ("nvidia/Llama-3.1-Nemotron-Ultra-253B-v1", None),
+    ("deepseek-ai/DeepSeek-R1-Distill-Qwen-32B", "deepseek-r1-distill-qwen-32b"),
+    ("deepseek-ai/DeepSeek-R1-0528-Qwen3-8B", None),
+    ("Qwen/Qwen2.5-Coder-32B-Instruct", "qwen2.5-coder-32b"),
+    ("Qwen/Qwen2.5-VL-32B-Instruct", None),
+    ("nvidia/Qwen3.6-27B-NVFP4", "qwen3.6-27b"),
     ("meta-llama/Llama-3.2-11B-Vision-Instruct", None),
     ("", None),
 ])  # fmt: skip
@@ -63,7 +69,7 @@ def test_the_sizes_agree(model: Model) -> None:
 
 
 @pytest.mark.parametrize(
-    "model", [m for m in LANGUAGE if not m.experts and "mla" not in m.config], ids=lambda model: model.id
+    "model", [m for m in LANGUAGE if not m.experts and not m.config.keys() & UNLIKE], ids=lambda model: model.id
 )
 def test_a_dense_model_has_the_parameters_that_its_dimensions_give(model: Model) -> None:
     """Embeddings, attention, a gated MLP and the norms: to within a tenth of a percent, which biases and norms are."""

@@ -1,0 +1,174 @@
+"""A spec that does not fit, and what estimates one, in; the cheapest change to it that makes it fit out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from itertools import combinations
+from typing import Any, NamedTuple, Union
+
+from mgpu.engines import engine_named
+from mgpu.errors import NoRoom, SpecError, UsageError
+from mgpu.plan import sums
+from mgpu.spec.check import check
+from mgpu.spec.override import changed
+from mgpu.values.machine import Machine
+from mgpu.values.mark import Path
+from mgpu.values.memory import Estimate, Unknown, Verdict
+from mgpu.values.plan import Task
+from mgpu.values.spec import Spec
+
+Estimating = Callable[[Spec], Union[tuple[Estimate, ...], Unknown]]
+"""Places a spec and says what its tasks need; raises NoRoom or SpecError where it cannot be placed."""
+
+STEP = 1024
+"""Contexts are lowered to a multiple of this many tokens."""
+SPEED, CONTEXT, GPU = 1, 3, 5
+"""What a change costs the user, as Knob.cost counts it."""
+MOST = 400
+"""Specs that are looked at before it is given up."""
+
+
+class Fix(NamedTuple):
+    """A change that makes a spec fit: what to set at which path of the document (None: take the key away), in words,
+    the `verdict` then, and what it costs the user, as Knob.cost counts it."""
+
+    changes: Mapping[Path, Any]
+    words: str
+    verdict: Verdict
+    cost: int
+
+
+class _Move(NamedTuple):
+    """One thing that could be changed. `lowers` the context: how far is found by trying."""
+
+    changes: dict[Path, Any]
+    words: str
+    cost: int
+    lowers: bool = False
+
+
+def fixes(spec: Spec, machine: Machine, task: Task, estimating: Estimating) -> Fix | None:
+    """The cheapest change to the task's job: one thing before two, what costs the user less before what costs more,
+    one that fits before one that is tight. None where nothing that mgpu knows of helps."""
+    trial = _Trial(spec, task, estimating)
+    moves = sorted(_moves(spec, machine, task), key=lambda move: move.cost)
+    pairs = sorted(combinations(moves, 2), key=lambda pair: pair[0].cost + pair[1].cost)
+    tight: Fix | None = None
+    for tried in (*((move,) for move in moves), *pairs):
+        fix = trial.fix(tried)
+        if fix and fix.verdict == "fits":
+            return fix
+        tight = tight or fix
+    return tight
+
+
+def verdict_of(estimates: tuple[Estimate, ...] | Unknown | None) -> Verdict | None:
+    """The worst verdict of a task's GPUs; None where it is not known."""
+    if not estimates or isinstance(estimates, Unknown):
+        return None
+    return sums.worst(estimates)
+
+
+def context_of(task: Task) -> int | None:
+    """The tokens of one sequence that the task is planned for: the spec's, else the model's own."""
+    if task.job.context_length:
+        return task.job.context_length
+    known = () if task.memory is None or isinstance(task.memory, Unknown) else task.memory
+    return next((estimate.cache.context for estimate in known if estimate.cache), None)
+
+
+class _Trial:
+    """Looks at specs with changes, each once, and no more of them than MOST."""
+
+    def __init__(self, spec: Spec, task: Task, estimating: Estimating) -> None:
+        self.spec, self.task, self.estimating = spec, task, estimating
+        self.context: Path = (*task.job.path, "context_length")
+        self.known: dict[str, Verdict | None] = {}
+
+    def verdict(self, changes: Mapping[Path, Any]) -> Verdict | None:
+        """What is said of the spec with these changes; None where it cannot be placed or is not known."""
+        name = repr(sorted(changes.items(), key=repr))
+        if name not in self.known:
+            self.known[name] = self._looked(changes) if len(self.known) < MOST else None
+        return self.known[name]
+
+    def _looked(self, changes: Mapping[Path, Any]) -> Verdict | None:
+        try:
+            return verdict_of(self.estimating(check(changed(self.spec.document, changes))))
+        except (SpecError, NoRoom, UsageError):
+            return None
+
+    def fix(self, moves: tuple[_Move, ...]) -> Fix | None:
+        """These moves together, where they make it fit."""
+        changes = {path: value for move in moves if not move.lowers for path, value in move.changes.items()}
+        if sum(len(move.changes) for move in moves if not move.lowers) > len(changes):
+            return None
+        words = [move.words for move in moves if not move.lowers]
+        if any(move.lowers for move in moves):
+            tokens = self.longest(changes)
+            if tokens is None:
+                return None
+            changes[self.context] = tokens
+            words.append(f"a context of {tokens:,} tokens in place of {context_of(self.task) or 0:,}")
+        verdict = self.verdict(changes)
+        good = verdict if verdict in ("fits", "tight") else None
+        return Fix(changes, " and ".join(words), good, sum(move.cost for move in moves)) if good else None
+
+    def longest(self, changes: Mapping[Path, Any]) -> int | None:
+        """The longest context that fits with these changes, shorter than now; else the longest that is tight."""
+        most = ((context_of(self.task) or 0) - 1) // STEP
+        for good in (("fits",), ("fits", "tight")):
+            low, high = 0, most
+            while low < high:
+                middle = (low + high + 1) // 2
+                fits = self.verdict({**changes, self.context: middle * STEP}) in good
+                low, high = (middle, high) if fits else (low, middle - 1)
+            if low:
+                return low * STEP
+        return None
+
+
+def _moves(spec: Spec, machine: Machine, task: Task) -> Iterator[_Move]:
+    """Everything that could be changed on its own."""
+    engine, path = engine_named(task.job.engine), task.job.path
+    for knob in engine.knobs(task):
+        yield _Move({(*path, *knob.path): knob.value}, knob.what, knob.cost)
+    if "context_length" in engine.takes:
+        yield _Move({}, "", CONTEXT, lowers=True)
+    if "parallel" in engine.takes:
+        yield from _splits(task, path, engine.dimensions)
+    yield from _more(spec, machine, task)
+
+
+def _splits(task: Task, path: Path, dimensions: tuple[str, ...]) -> Iterator[_Move]:
+    """Other ways to share the model among as many GPUs, the most tensor parallel first."""
+    count = task.gpu_count
+    for tensor in (size for size in range(count, 0, -1) if count % size == 0):
+        for pipeline in (size for size in range(1, count // tensor + 1) if (count // tensor) % size == 0):
+            sizes = {"tensor": tensor, "pipeline": pipeline, "data": count // tensor // pipeline}
+            said = {name: size for name, size in sizes.items() if size > 1}
+            if any(name not in dimensions for name in said) or sizes.items() <= task.layout._asdict().items():
+                continue
+            words = " x ".join(f"{name} {size}" for name, size in said.items())
+            yield _Move({(*path, "parallel"): said}, f"the split {words}", SPEED)
+
+
+def _more(spec: Spec, machine: Machine, task: Task) -> Iterator[_Move]:
+    """More GPUs; where the spec says how the model is split, split over all of them."""
+    job = task.job
+    if job.gpus.count is None or job.gpus.ids or not job.gpus.count:
+        return
+    written = _at(spec.document.data, (*job.path, "gpus"))
+    path: Path = (*job.path, "gpus", "count") if isinstance(written, dict) else (*job.path, "gpus")
+    for count in range(job.gpus.count + 1, len(machine.gpus) // job.replicas + 1):
+        changes: dict[Path, Any] = {path: count}
+        for name in ("tensor", "pipeline", "data"):
+            if getattr(job.parallel, name) == job.gpus.count > 1:
+                changes |= {(*job.path, "parallel", name): count}
+        yield _Move(changes, f"{count} GPUs in place of {job.gpus.count}", GPU + count - job.gpus.count - 1)
+
+
+def _at(data: Any, path: Path) -> Any:
+    for name in path:
+        data = data.get(name) if isinstance(data, dict) else None
+    return data

@@ -1,0 +1,77 @@
+"""Copies and the GPUs each may have in, a task for each out: on the best joined GPUs that have the memory it needs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from mgpu.plan.choose import Chosen, Wish, choose
+from mgpu.plan.copies import Copy
+from mgpu.plan.links import UNKNOWN
+from mgpu.plan.tasks import Site, tasked
+from mgpu.spec.between import before
+from mgpu.values.machine import LINK_KINDS, Gpu
+from mgpu.values.plan import Task
+
+Allowed = Mapping[str, Chosen]
+"""The GPUs that a copy may have, by its name."""
+Tasks = dict[str, Task]
+
+
+def wishes(copies: Sequence[Copy], allowed: Allowed, counts: Mapping[str, int]) -> list[Wish]:
+    """What every copy wants; `counts` are those of the copies whose number of GPUs the spec leaves open."""
+    over = before({copy.job.name: copy.job for copy in copies}.values())
+    return [_wish(copy, allowed[copy.name], counts, _apart(copy, copies, over)) for copy in copies]
+
+
+def _wish(copy: Copy, allowed: Chosen, counts: Mapping[str, int], apart: frozenset[str]) -> Wish:
+    wanted = copy.job.gpus
+    count = max(1, len(allowed)) if wanted.count is None else wanted.count
+    rank = LINK_KINDS.index(wanted.link) if wanted.link else UNKNOWN
+    return Wish(copy.name, counts.get(copy.name, count), allowed, rank, apart)
+
+
+def _apart(copy: Copy, copies: Sequence[Copy], over: Mapping[str, frozenset[str]]) -> frozenset[str]:
+    """The other copies that run at the same time: `over` holds for every job those that are over before it starts."""
+    mine = copy.job.name
+    return frozenset(
+        other.name
+        for other in copies
+        if other.name != copy.name and other.job.name not in over[mine] and mine not in over[other.job.name]
+    )
+
+
+def seated(site: Site, copies: Sequence[Copy], allowed: Allowed, counts: Mapping[str, int]) -> Tasks | None:
+    """A task for each of `copies`, or None where there is no way to place them.
+
+    Where a task does not fit on what it got, it is tried without the GPU of these that has the least free memory, and
+    so on: another free GPU never takes the place of one that would do. Where nothing fits, it is the first way tried.
+    """
+    first: Tasks | None = None
+    while True:
+        asked = wishes(copies, allowed, counts)
+        chosen = choose(asked, site.links)
+        if chosen is None:
+            return first
+        tasks = {copy.name: tasked(site, copy, chosen[copy.name]) for copy in copies}
+        first = first or tasks
+        short = next((wish for wish in asked if not fits(tasks[wish.task])), None)
+        if short is None:
+            return tasks
+        if len(short.allowed) <= short.count:
+            return first
+        allowed = {**allowed, short.task: _without_the_least(short, tasks[short.task])}
+
+
+def _without_the_least(wish: Wish, task: Task) -> Chosen:
+    """What a task may have, less the smallest of the GPUs that it does not fit on."""
+    least = min(task.gpus, key=_free)
+    return tuple(gpu for gpu in wish.allowed if gpu is not least)
+
+
+def _free(gpu: Gpu) -> tuple[int, int]:
+    return gpu.free, -gpu.index
+
+
+def fits(task: Task) -> bool:
+    """Whether nothing that is known of its memory says otherwise."""
+    return not isinstance(task.memory, tuple) or all(estimate.verdict != "does not fit" for estimate in task.memory)

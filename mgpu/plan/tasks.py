@@ -1,0 +1,128 @@
+"""A copy of a job and its GPUs in, the Task out: runtime, version, layout, what it needs of memory, and the reasons."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import NamedTuple
+
+from mgpu.catalog.models import by_name
+from mgpu.engines import engine_named
+from mgpu.plan.choose import Chosen
+from mgpu.plan.copies import Copy
+from mgpu.plan.layout import laid_out
+from mgpu.plan.links import UNKNOWN, Links, words
+from mgpu.spec.versions import version_of
+from mgpu.values.choice import Decision
+from mgpu.values.engine import Engine
+from mgpu.values.machine import Machine
+from mgpu.values.memory import Estimate, Unknown
+from mgpu.values.model import Model
+from mgpu.values.plan import Layout, Task
+from mgpu.values.spec import Job, Spec
+
+
+class Site(NamedTuple):
+    """What every task of a plan is made with."""
+
+    spec: Spec
+    machine: Machine
+    links: Links
+    copies: tuple[Copy, ...]
+
+
+def tasked(site: Site, copy: Copy, gpus: Chosen) -> Task:
+    """The task of `copy` on `gpus`. Raises SpecError for sizes that do not multiply to their number."""
+    job, engine = copy.job, engine_named(copy.job.engine)
+    layout, why = laid_out(site.spec, job, engine, len(gpus))
+    runtime, because = _runtime(job, site.machine)
+    found = site.machine.installed(engine.package or "", job.python) if runtime == "process" else None
+    over = site.copies
+    needs = {other.name: state for other in over for name, state in job.needs.items() if other.job.name == name}
+    task = Task(
+        copy.name,
+        job,
+        gpus,
+        len(gpus),
+        copy.port,
+        layout=layout,
+        runtime=runtime,
+        version=found or version_of(job, engine),
+        cpus=site.machine.cpus,
+        needs=needs,
+    )
+    task, chosen = _settled(task, engine, site)
+    reasons = (_because(job, gpus, site.machine, site.links), chosen or why, because)
+    return replace(task, because=tuple(reason for reason in reasons if reason))
+
+
+def _settled(task: Task, engine: Engine, site: Site) -> tuple[Task, str | None]:
+    """The task with what it needs of memory, and where it has a choice with the best layout, and why."""
+    if not task.gpus:
+        return task, None
+    model = model_of(task.job, site.machine)
+
+    def needs(layout: Layout, gpus: Chosen) -> tuple[Estimate, ...] | Unknown:
+        return engine.memory(replace(task, layout=layout, gpus=gpus), model, site.machine.corrections)
+
+    if len(task.gpus) == 1 or not _splits(task, engine):
+        return replace(task, memory=needs(task.layout, task.gpus)), None
+    from mgpu.plan.decide import decide
+
+    decision = decide(task.job, engine, task.gpus, site.machine.links, model, task.job.policy, needs)
+    best = decision.chosen
+    if best is None:
+        return replace(task, memory=needs(task.layout, task.gpus), decision=decision), None
+    chosen = replace(task, layout=best.layout, gpus=best.gpus, memory=best.memory, decision=decision)
+    return chosen, f"layout: {best.why}"
+
+
+def _splits(task: Task, engine: Engine) -> bool:
+    """Whether it is a server whose engine can split a model."""
+    return task.job.kind == "inference" and bool({"tensor", "pipeline"} & set(engine.dimensions))
+
+
+def decided(task: Task, machine: Machine) -> Decision | None:
+    """How the layout of a planned task was chosen, and how fast it is: on one GPU, where there was nothing to choose, it
+    is asked only now. None for what is no server, and without GPUs."""
+    engine = engine_named(task.job.engine)
+    if task.decision or not task.gpus or not _splits(task, engine):
+        return task.decision
+    from mgpu.plan.decide import decide
+
+    memory = task.memory or Unknown("it has not been asked")
+    model = model_of(task.job, machine)
+    return decide(task.job, engine, task.gpus, machine.links, model, task.job.policy, lambda *_: memory)
+
+
+def _runtime(job: Job, machine: Machine) -> tuple[str, str | None]:
+    """Docker or process, and why where the spec does not say."""
+    if job.runtime:
+        return job.runtime, None
+    if job.python:
+        return "process", "runtime: process, since python is given"
+    if job.image:
+        return "docker", "runtime: docker, since image is given"
+    if job.kind != "inference" or not engine_named(job.engine).image:
+        return "process", None
+    if machine.docker and machine.docker.gpus:
+        return "docker", "runtime: docker, which can give containers GPUs here"
+    return "process", "runtime: process, since no Docker that gives containers GPUs is known here"
+
+
+def _because(job: Job, gpus: Chosen, machine: Machine, links: Links) -> str | None:
+    if not gpus:
+        return None
+    if job.gpus.ids:
+        return "GPUs: as the spec says"
+    if len(gpus) == len(machine.gpus):
+        return "GPUs: all there are" if len(gpus) > 1 else "GPU: the only one"
+    if len(gpus) == 1:
+        alone = not links.lanes.get(gpus[0].index)
+        return f"GPU: {'the first that is free' if alone else 'free, and it leaves the most NVLink together'}"
+    worst = links.worst(gpus)
+    return f"GPUs: joined by {words(worst)}" + (", the best there is free" if worst < UNKNOWN else "")
+
+
+def model_of(job: Job, machine: Machine) -> Model | None:
+    """Temporary."""
+    return by_name(engine_named(job.engine).model(job) or "")
