@@ -5,14 +5,11 @@ Costs as in `Knob`: 0 nothing, 1 speed, 2 requests at once, 3 context, 4 accurac
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
-from functools import lru_cache
-from pathlib import Path
 
-import mgpu.catalog
 from mgpu.catalog.engine_memory import constant, gib
 from mgpu.catalog.models import by_name
+from mgpu.catalog.variants import variants
 from mgpu.memory.serving import number, on, weight_format
 from mgpu.values.engine import said, written
 from mgpu.values.memory import Knob
@@ -24,13 +21,6 @@ SIXTEEN = ("bf16", "fp16", "fp32")
 SEQUENCES = (256, 128, 64, 32, 16, 8)
 
 
-@lru_cache(maxsize=1)
-def _quantized() -> dict[str, list[list[str]]]:
-    text = Path(mgpu.catalog.__path__[0], "quantized.json").read_text("utf-8")
-    models: dict[str, list[list[str]]] = json.loads(text)["models"]
-    return models
-
-
 def _flag(task: Task, name: str, value: object, what: str, cost: int) -> Knob:
     return Knob(("args", written(task.job, name)), value, what, cost)
 
@@ -39,8 +29,9 @@ def _repositories(task: Task) -> Iterator[Knob]:
     """Repositories of the same model with smaller weights."""
     model = by_name(task.job.model or "")
     if model and weight_format(task, model) in SIXTEEN and task.job.quantization is None:
-        for form, repository in _quantized().get(model.id, ()):
-            yield Knob(("model",), repository, f"{model.id} in {form}", 4)
+        for variant in variants(model.id):
+            if "gguf" not in variant.repository.lower():
+                yield Knob(("model",), variant.repository, f"{model.id} in {variant.format}", 4)
 
 
 def _at_load(task: Task) -> Iterator[Knob]:
