@@ -130,7 +130,10 @@ def main() -> None:
     (infer if given.recipe == "infer" else train)(given, model, device)
     if cuda:
         free, total = torch.cuda.mem_get_info()
-        found |= {"peak_allocated": torch.cuda.max_memory_allocated(), "peak_reserved": torch.cuda.max_memory_reserved()}
+        found |= {
+            "peak_allocated": torch.cuda.max_memory_allocated(),
+            "peak_reserved": torch.cuda.max_memory_reserved(),
+        }
         found |= {"outside": total - free - torch.cuda.memory_reserved(), "gpu": torch.cuda.get_device_name()}
     print(json.dumps({**vars(given), "models": None, **found}), flush=True)
     if torch.distributed.is_available() and torch.distributed.is_initialized():
