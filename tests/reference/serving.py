@@ -9,13 +9,14 @@ from dataclasses import replace
 from typing import Any
 
 from mgpu.catalog.engine_memory import constant
+from mgpu.catalog.formats import gguf_mix
 from mgpu.catalog.gpus import by_name as product_named
 from mgpu.catalog.models import by_name
 from mgpu.memory import diffusion, llamacpp, ollama, sglang, uncalibrated, vllm, vllm_peak
 from mgpu.memory.cache import cached
 from mgpu.memory.vllm_cache import Shape, cache_tokens
 from mgpu.memory.vllm_peak import Batch, Place
-from mgpu.memory.weights import format_of, on_gpu, rotary
+from mgpu.memory.weights import format_of, nominal, on_gpu, rotary
 from mgpu.values.machine import Gpu
 from mgpu.values.memory import GIB, MIB, Estimate, Unknown, exactly
 from mgpu.values.model import Model
@@ -362,10 +363,21 @@ def fits(row: Row) -> bool:
             diffusion.peak(model, str(inputs.get("precision") or inputs.get("dtype") or "bf16")) <= task.gpus[0].memory
         )
     found = ESTIMATES[task.job.engine](task, model, ())
-    assert not isinstance(found, Unknown), found
+    if isinstance(found, Unknown):
+        return by_its_name(inputs, task)
     if "weights_GiB_reported" in inputs or "weights_GiB" in inputs:
         found = tuple(_as_reported(one, weights(inputs)) for one in found)
     return all(one.verdict != "does not fit" for one in found)
+
+
+def by_its_name(inputs: Row, task: Task) -> bool:
+    """Of a model whose dimensions are not known: the parameters in its name in their format, and a tenth for the rest.
+    The product itself says that such a model is unknown."""
+    count = re.search(r"(?:(\d+)x)?(\d+(?:\.\d+)?) ?b\b", str(inputs["model"]).lower())
+    params = float(count[2]) * 1e9 * int(count[1] or 1) if count else 0.0
+    stored = stored_of(inputs, Model("", ""))
+    size = nominal(int(params), stored if gguf_mix(stored) is None else "nf4")
+    return params > 0 and 1.1 * size <= 0.9 * sum(gpu.memory for gpu in task.gpus)
 
 
 def _as_reported(one: Estimate, size: float) -> Estimate:
@@ -395,7 +407,7 @@ def trains(row: Row) -> bool:
     )
     gpus = machine_of(inputs)
     found = lines(model_of(inputs), recipe, len(gpus))
-    return sum(line.bytes.low for line in found) <= gpus[0].memory
+    return sum(line.bytes.expected for line in found) <= gpus[0].memory
 
 
 ESTIMATES = {
