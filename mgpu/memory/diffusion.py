@@ -21,12 +21,9 @@ from mgpu.values.plan import Task
 PER_PIXEL = 4.45 * GIB / 2**20
 """Bytes at the peak for each pixel beyond what was loaded: 4.0 to 5.2 GiB for a picture of a million."""
 BYTES = {
-    "fp32": 4.0, "float32": 4.0, "bf16": 2.0, "fp16": 2.0, "float16": 2.0, "bfloat16": 2.0,
-    "fp8": 1.0, "int8": 1.0, "8": 1.0, "bnb8": 1.0,
-    "int4": 0.53125, "4": 0.5625, "bnb4": 0.5625, "nf4": 0.5625, "fp4": 0.5625, "nvfp4": 0.5625, "svdquant": 0.5625,
-    "int2": 0.28125,
-    "q8_0": 1.0625, "q6_k": 0.8203, "q5_k": 0.6875, "q5_0": 0.6875, "q4_k": 0.5625, "q4_0": 0.5625, "q3_k": 0.4297,
-    "q2_k": 0.328,
+    "fp32": 4.0, "bf16": 2.0, "fp8": 1.0, "int8": 1.0, "int4": 0.53125, "nf4": 0.5625, "int2": 0.28125,
+    "q8_0": 1.0625, "q6_k": 0.8203, "q5_k": 0.6875, "q5_0": 0.6875, "q5_1": 0.75, "q4_k": 0.5625, "q4_0": 0.5625,
+    "q4_1": 0.625, "q3_k": 0.4297, "q2_k": 0.328,
 }  # fmt: skip
 """Bytes of a quantized weight: 4 bits with a scale and a zero for each 128 (torchao, quanto), or a scale in fp32 for
 each 64 (bitsandbytes without double quantization)."""
@@ -45,24 +42,34 @@ class Part(NamedTuple):
     bytes: float
 
 
+TOOLS = ("torchao", "quanto", "bitsandbytes", "bnb", "gguf", "nunchaku", "layerwise")
+KINDS = (
+    (r"(float8|fp8|f8)", "fp8"),
+    (r"(int2|2bit)", "int2"),
+    (r"(nf4|fp4|nvfp4|svdquant)", "nf4"),
+    (r"(q[2-8]_[k01])", ""),
+    (r"(bnb|bitsandbytes)_?4|4_?bit", "nf4"),
+    (r"(bnb|bitsandbytes)_?8|8_?bit|int8|\bi8", "int8"),
+    (r"int4|nunchaku", "int4"),
+    (r"fp32|float32", "fp32"),
+)
+"""What of a word says which kind of weights it means, the first that is in it (empty: as it stands there)."""
+
+
 def precision(text: str) -> tuple[str, str]:
     """The tool and the kind of weights that a word names: ``torchao_int8``, ``bnb4``, ``gguf-q8_0``, ``bf16``."""
     plain = text.lower().replace("-", "_")
-    for tool in ("torchao", "quanto", "optimum_quanto", "bitsandbytes", "bnb", "gguf", "nunchaku", "layerwise"):
-        if plain.startswith(tool):
-            rest = plain[len(tool) :].strip("_").removesuffix("bit").removesuffix("_wo").strip("_")
-            rest = next(
-                (word for word in (rest, rest.removeprefix("float"), rest.split("_")[0]) if word in BYTES), rest
-            )
-            return ("bnb" if tool == "bitsandbytes" else tool), rest or "int4"
-    return "", plain
+    tool = next((tool for tool in TOOLS if tool in plain), "")
+    for pattern, kind in KINDS:
+        if found := re.search(pattern, plain):
+            return "bnb" if tool == "bitsandbytes" else tool, kind or found[1]
+    return tool, "bf16"
 
 
 def each(text: str) -> tuple[str, float]:
     """The tool, and bytes of a quantized weight."""
     tool, kind = precision(text)
-    wanted = kind if kind in BYTES else next((name for name in BYTES if len(name) > 1 and name in kind), "bf16")
-    return tool, BYTES[wanted]
+    return tool, BYTES.get(kind, 2.0)
 
 
 def parts(model: Model, kind: str = "bf16") -> tuple[Part, ...]:

@@ -216,6 +216,18 @@ class TestOthers:
         assert diffusion.loaded(flux, kind) < diffusion.peak(flux, kind)
         assert diffusion.peak(flux, kind, offload=True) <= diffusion.peak(flux, kind)
 
+    @pytest.mark.parametrize(
+        ("word", "tool", "kind"),
+        [
+            ("bf16", "", "bf16"), ("fp16", "", "bf16"), ("bnb4", "bnb", "nf4"), ("bnb8", "bnb", "int8"),
+            ("bitsandbytes-8bit", "bnb", "int8"), ("torchao_int4", "torchao", "int4"),
+            ("quanto_qint8", "quanto", "int8"),
+            ("torchao_float8dq_e4m3_row", "torchao", "fp8"), ("gguf-Q4_K_M", "gguf", "q4_k"), ("nf4", "", "nf4"),
+        ],
+    )  # fmt: skip
+    def test_the_words_for_precision(self, word: str, tool: str, kind: str) -> None:
+        assert diffusion.precision(word) == (tool, kind)
+
     def test_components_on_two_gpus_are_the_whole_once(self) -> None:
         whole = sum(part.bytes for part in diffusion.parts(model("flux.1-dev")))
         found = estimated("diffusers", "flux.1-dev", 2, 48, pipeline=2)
