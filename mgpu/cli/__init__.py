@@ -21,6 +21,7 @@ VERBS = {
     "calibrate": "keep what the boot log of a server shows of memory, for the plans of this host",
     "machine": "show the GPUs of this host, their links, and who holds them",
     "engines": "list the engines, or explain one of them or one of its flags",
+    "bench": "measure the links of this host, and keep the figures for plans",
     "new": "write a new spec from the catalogue",
     "schema": "print the spec language as JSON Schema",
 }

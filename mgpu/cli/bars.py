@@ -109,7 +109,7 @@ def rows(pairs: Sequence[tuple[Gpu, Estimate]], width: int, *, colour: bool = Fa
     heads = [f"GPU {gpu.index}" + ("" if alike else f" {short(gpu)[:18]}") for gpu, _ in pairs]
     tails = [f"{taken(estimate) / GIB:.1f} of {estimate.room / GIB:.1f} GiB" for _, estimate in pairs]
     head, tail = max(map(len, heads)), max(map(len, tails))
-    cells = max(LEAST, width - head - tail - 5)
+    cells = max(LEAST, width - head - tail - 4)
     return [
         f"{name:<{head}} │{painted(bar(gpu, estimate, known, whole, cells), colour)}│ {end:>{tail}}"
         for name, end, (gpu, estimate) in zip(heads, tails, pairs, strict=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from mgpu.catalog.prices import Prices
@@ -27,13 +27,13 @@ class Row(NamedTuple):
 
 def compared(rows: Sequence[Row], width: int | None = None, prices: Prices | None = None, *, colour: bool = False
              ) -> list[str]:  # fmt: skip
-    """The table; where `width` is too little for it, a block a machine. Below it the cheapest machine that fits."""
+    """The table; where `width` is too little for it, in two. Below it the cheapest machine that fits."""
     cells = [_cells(row, prices) for row in rows]
     widths = [max(len(line[at]) for line in (HEADS, *cells)) for at in range(len(HEADS))]
-    if width and sum(widths) + 2 * (len(HEADS) - 1) > width:
-        lines = [line for row in cells for line in _block(row, colour)]
-    else:
-        lines = [_line(line, widths, colour) for line in (HEADS, *cells)]
+    wide = not width or sum(widths) + 2 * (len(HEADS) - 1) <= width
+    parts = [range(len(HEADS))] if wide else [range(5), (0, *range(5, len(HEADS)))]
+    tables = [[_line(line, widths, part, colour) for line in (HEADS, *cells)] for part in parts]
+    lines = [line for at, table in enumerate(tables) for line in (*([""] if at else []), *table)]
     said = [f"{row.machine}: {row.why}" for row in rows if row.why]
     return [*lines, *(["", *said] if said else []), "", cheapest(rows, prices)]
 
@@ -44,7 +44,8 @@ def cheapest(rows: Sequence[Row], prices: Prices | None = None) -> str:
     tight = [row for row in rows if row.plan and _verdict(row.plan) == "tight"]
     good, how = (fitting, "fits") if fitting else (tight, "is tight, and none fits")
     if not good:
-        return "it fits on none of them"
+        unsure = [row.machine for row in rows if row.plan and _verdict(row.plan) is None]
+        return f"whether it fits is not known of {', '.join(unsure)}" if unsure else "it fits on none of them"
     bills = {row.machine: bill(row.plan, prices) for row in good if row.plan}
     known = {name: found.price for name, found in bills.items() if found and found.price}
     if not known:
@@ -70,7 +71,7 @@ def _cells(row: Row, prices: Prices | None) -> tuple[str, ...]:
     every = [e for task in plan.tasks if task.memory and not isinstance(task.memory, Unknown) for e in task.memory]
     worst = sums.biggest(every) if every else None
     memory = f"{max(worst.taken.expected, worst.total.expected) / GIB:.1f} of {worst.room / GIB:.1f}" if worst else "-"
-    contexts = [estimate.cache.tokens for estimate in every if estimate.cache]
+    contexts = [e.cache.tokens for e in every if e.cache and _verdict(plan) != "does not fit"]
     speeds = [speed.tokens_per_second for speed in map(speed_of, plan.tasks) if speed]
     found = bill(plan, prices)
     return (
@@ -86,18 +87,8 @@ def _cells(row: Row, prices: Prices | None) -> tuple[str, ...]:
     )
 
 
-def _line(cells: Sequence[str], widths: Sequence[int], colour: bool) -> str:
+def _line(cells: Sequence[str], widths: Sequence[int], part: Iterable[int], colour: bool) -> str:
     padded = [f"{cell:{'>' if at in RIGHT else '<'}{widths[at]}}" for at, cell in enumerate(cells)]
     if colour and cells[3] in PAINT:
         padded[3] = f"{PAINT[cells[3]]}{padded[3]}\033[0m"
-    return "  ".join(padded).rstrip()
-
-
-def _block(cells: Sequence[str], colour: bool) -> list[str]:
-    verdict = f"{PAINT[cells[3]]}{cells[3]}\033[0m" if colour and cells[3] in PAINT else cells[3]
-    facts = [f"{cells[4]} GiB a GPU", f"context {cells[5]}", f"{cells[6]} tokens/s", f"{cells[7]} USD/h"]
-    return [
-        f"{cells[0]}: {verdict}",
-        f"  {cells[1]} GPUs, {cells[2]}, {', '.join(fact for fact in facts if not fact.startswith('- '))}",
-        f"  {cells[8]} USD per million tokens" if cells[8] != "-" else "",
-    ]
+    return "  ".join(padded[at] for at in part).rstrip()

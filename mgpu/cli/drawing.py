@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 
 from mgpu.catalog.prices import Prices
-from mgpu.cli.bars import rows, short
+from mgpu.cli.bars import MISSING, rows, scale, short, used
+from mgpu.cli.bars import OTHERS as OTHERS_HAVE
 from mgpu.cli.legend import legend
 from mgpu.plan import sums
 from mgpu.plan.bill import Bill, bill
+from mgpu.values.machine import Gpu
 from mgpu.values.memory import Estimate, Unknown
 from mgpu.values.plan import Layout, Plan, Task
 from mgpu.values.speed import Speed
@@ -22,24 +25,36 @@ OTHERS = 6
 PIPE = 100
 """How wide a bar's row is where no terminal says."""
 
+NOTHING: Mapping[str, str] = MappingProxyType({})
 Facts = Iterator[tuple[str, str]]
 
 
-def picture(plan: Plan, width: int | None = None, prices: Prices | None = None, *, colour: bool = False) -> list[str]:
-    """The plan in lines of `width` columns (None: reasons are not wrapped). Replicas of a job are drawn together."""
+def picture(
+    plan: Plan,
+    width: int | None = None,
+    prices: Prices | None = None,
+    mends: Mapping[str, str] = NOTHING,
+    *,
+    colour: bool = False,
+) -> list[str]:
+    """The plan in lines of `width` columns (None: reasons are not wrapped). Replicas of a job are drawn together.
+    `mends` are the changes that would make a job fit, by its name."""
     jobs: dict[str, list[Task]] = {}
     for task in plan.tasks:
         jobs.setdefault(task.job.name, []).append(task)
     blocks = [_job(tasks, plan, width, prices, colour) for tasks in jobs.values()]
-    lines = [f"{plan.name} on {plan.machine.name}", *(line for block in blocks for line in ("", *block))]
-    if len(plan.tasks) > 1:
-        lines += ["", *_facts((("price", words) for words in _price(bill(plan, prices), None)), width)]
-    return lines
+    for name, block in zip(jobs, blocks, strict=True):
+        block.extend(_facts([("mend", mends[name])] if name in mends else [], width))
+    if len(jobs) == 1:
+        return blocks[0]
+    whole = [("price", words) for words in _price(bill(plan, prices))]
+    inner = [line for block in blocks for line in ("", *block)]
+    return [f"{plan.name} on {plan.machine.name}", *inner, "", *_facts(whole, width)]
 
 
 def _job(tasks: Sequence[Task], plan: Plan, width: int | None, prices: Prices | None, colour: bool) -> list[str]:
     first = tasks[0]
-    lines = [_headline(tasks)]
+    lines = _wrapped(_headline(tasks, plan), 2, width)
     known = [task.memory for task in tasks if task.memory and not isinstance(task.memory, Unknown)]
     pairs = [
         (gpu, estimate)
@@ -50,21 +65,31 @@ def _job(tasks: Sequence[Task], plan: Plan, width: int | None, prices: Prices | 
     if pairs:
         lines += ["", *(f"  {row}" for row in rows(pairs, (width or PIPE) - 2, colour=colour)), ""]
         inner = width - 2 if width else None
-        lines += [f"  {line}" for line in legend([estimate for _, estimate in pairs], inner, colour=colour)] + [""]
+        table = legend([estimate for _, estimate in pairs], inner, colour=colour)
+        lines += [*(f"  {line}".rstrip() for line in (*table, *_signs(pairs))), ""]
     facts = [*_memory(first, known), *_reasons(first), *_speed(first)]
-    facts += [("price", words) for words in _price(bill(plan, prices, first.job.name), speed_of(first))]
+    facts += [("price", words) for words in _price(bill(plan, prices, first.job.name))]
     painted = sums.worst([estimate for memory in known for estimate in memory]) if known else None
     return lines + [_coloured(line, painted if colour else None) for line in _facts([*facts, *_others(first)], width)]
 
 
-def _headline(tasks: Sequence[Task]) -> str:
+def _headline(tasks: Sequence[Task], plan: Plan) -> str:
     task = tasks[0]
     version = f" {task.version}" if task.version else ""
-    gpus = [gpu for each in tasks for gpu in each.gpus]
-    names = " and ".join(dict.fromkeys(short(gpu) for gpu in gpus))
-    count = f", {len(gpus)} GPU{'s' * (len(gpus) != 1)} ({names})" if gpus else ", no GPU"
-    copies = f" x {len(tasks)}" if len(tasks) > 1 else ""
-    return f"{task.job.name}{copies}: {task.job.engine}{version} ({task.runtime}){count}"
+    gpus = list(dict.fromkeys(gpu.index for each in tasks for gpu in each.gpus))
+    names = " and ".join(dict.fromkeys(short(gpu) for each in tasks for gpu in each.gpus))
+    every = len(plan.machine.gpus)
+    count = f"{len(gpus)} of {every} GPU{'s' * (every != 1)} ({names})" if gpus else "no GPU"
+    copies = f", {len(tasks)} replicas" if len(tasks) > 1 else ""
+    return f"{task.job.name} on {plan.machine.name}: {task.job.engine}{version} ({task.runtime}){copies}, {count}"
+
+
+def _signs(pairs: Sequence[tuple[Gpu, Estimate]]) -> Iterator[str]:
+    """What the signs mean that stand in a bar in place of a letter."""
+    if any(used(gpu, estimate) > gpu.memory // 100 for gpu, estimate in pairs):
+        yield f"{OTHERS_HAVE}  in use by others"
+    if any(scale([pair]) > pair[0].memory for pair in pairs):
+        yield f"{MISSING}  more than the GPU has"
 
 
 def layout_words(layout: Layout) -> str:
@@ -87,7 +112,7 @@ def _memory(task: Task, known: Sequence[Sequence[Estimate]]) -> Facts:
         return
     yield "memory", f"{sums.worst(estimates)}: {sums.words(sums.biggest(estimates))}"
     caches = [estimate.cache for estimate in estimates if estimate.cache]
-    if caches:
+    if caches and sums.worst(estimates) != "does not fit":
         least = min(caches, key=lambda cache: cache.tokens)
         many = least.tokens / least.context if least.context else 0.0
         at_once = f"{many:,.1f} requests of {least.context:,} at once"
@@ -118,16 +143,18 @@ def _speed(task: Task) -> Facts:
     )
 
 
-def _price(asked: Bill | None, speed: Speed | None) -> Iterator[str]:
+def _price(asked: Bill | None) -> Iterator[str]:
     if asked is None:
         return
     if asked.price is None:
         yield f"not known for {asked.missing}: --prices FILE gives it"
         return
-    dated = f"prices of {asked.price.date}: {asked.price.source}"
-    per_million = f", {money(asked.per_million)} USD per million tokens written" if asked.per_million else ""
-    band = f" ({money(asked.cheapest)}-{money(asked.dearest)})" if speed and asked.cheapest and asked.dearest else ""
-    yield f"{money(asked.price.usd_per_hour)} USD/h{per_million}{band}; {dated}"
+    who = "; ".join(dict.fromkeys(source.partition(" (")[0] for source in asked.price.source.split("; ")))
+    text = f"{money(asked.price.usd_per_hour)} USD/h"
+    if asked.per_million:
+        text += f", {money(asked.per_million)} USD per million tokens written"
+        text += f" ({money(asked.cheapest)}-{money(asked.dearest)})"
+    yield f"{text}; as of {asked.price.date}, {who}; prices move"
 
 
 def money(amount: float | None) -> str:
@@ -145,18 +172,18 @@ def _others(task: Task) -> Facts:
         yield "", f"and {len(others) - OTHERS} more"
 
 
-def _facts(facts: Sequence[tuple[str, str]] | Facts, width: int | None) -> list[str]:
+def _facts(facts: Iterable[tuple[str, str]], width: int | None) -> list[str]:
     """Every fact on a line after its label, wrapped below itself."""
-    lines: list[str] = []
-    for label, text in facts:
-        start = f"  {label:<{LABEL}}"
-        if width:
-            room = max(24, width - len(start))
-            first, *more = textwrap.wrap(text, room, break_on_hyphens=False) or [""]
-            lines += [start + first, *(" " * len(start) + part for part in more)]
-        else:
-            lines.append(start + text)
-    return lines
+    return [line for label, text in facts for line in _wrapped(text, LABEL + 2, width, f"  {label:<{LABEL}}")]
+
+
+def _wrapped(text: str, indent: int, width: int | None, start: str = "") -> list[str]:
+    if not width:
+        return [start + text]
+    room = max(24, width - indent)
+    lines = textwrap.wrap(text, room if start else width, break_on_hyphens=False) or [""]
+    rest = lines[1:] if start else textwrap.wrap(" ".join(lines[1:]), room, break_on_hyphens=False)
+    return [start + lines[0], *(" " * indent + line for line in rest)]
 
 
 def _coloured(line: str, verdict: str | None) -> str:

@@ -72,8 +72,10 @@ def _answered(path: Path, options: argparse.Namespace, prices: Prices | None) ->
         return _compared(path, spec, options, prices)
     from mgpu import compile_spec
 
-    done = compile_spec(spec, source.machine(path, spec, next(iter(options.machines), None)))
-    code = int(_lacking(done.plan) is not None)
+    machine = source.machine(path, spec, next(iter(options.machines), None))
+    done = compile_spec(spec, machine)
+    lacking = _lacking(done.plan)
+    code = int(lacking is not None)
     if options.json:
         from mgpu.command.data import plain
 
@@ -81,7 +83,9 @@ def _answered(path: Path, options: argparse.Namespace, prices: Prices | None) ->
     from mgpu.cli.drawing import picture
 
     _warn_of_others(spec, done.plan)
-    lines = picture(done.plan, _width(), prices, colour=show.colour(sys.stdout))
+    fix = _fix(spec, machine, lacking) if lacking else None
+    mends = {lacking.job.name: f"it {_verb(fix)} with {fix.words}: --fix shows the change"} if lacking and fix else {}
+    lines = picture(done.plan, _width(), prices, mends, colour=show.colour(sys.stdout))
     return code, "\n".join(lines) + "\n"
 
 
@@ -154,7 +158,9 @@ def _mended(path: Path, spec: Spec, machine: Machine) -> tuple[int, str]:
     from mgpu.plan import place, sums
     from mgpu.spec.edit import diff, edited
 
-    task = _lacking(place(spec, machine))
+    plan = place(spec, machine)
+    task = _lacking(plan)
+    _known(plan)
     if task is None:
         print(f"{path}: it fits on {machine.name} as it is", file=sys.stderr)
         return 0, ""
@@ -166,6 +172,15 @@ def _mended(path: Path, spec: Spec, machine: Machine) -> tuple[int, str]:
     print(f"{path}: {task.name} {_verb(fix)} with {fix.words}", file=sys.stderr)
     text = edited(spec.document, fix.changes)
     return 0, diff(spec.document.text, text, str(path))
+
+
+def _known(plan: Plan) -> None:
+    """Raise NoRoom where whether a task fits is not known, and no other lacks anything."""
+    from mgpu.values.memory import Unknown
+
+    why = next((task.memory for task in plan.tasks if isinstance(task.memory, Unknown)), None)
+    if why and _lacking(plan) is None:
+        raise NoRoom(f"whether it fits is not known: {why.why}", why.hint, ever=False)
 
 
 def _verb(fix: Fix) -> str:

@@ -6,12 +6,19 @@ well, before the script: what follows the script is the script's.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from mgpu.catalog import accelerate
+from mgpu.memory.recipes import alone, finished, of_accelerate
+from mgpu.memory.trainings import BY_RECIPE, estimated, levers
 from mgpu.values.engine import Complaint, Engine, Spelling, asked_ranks, ranks, said
+from mgpu.values.flag import plain
+from mgpu.values.memory import Correction, Estimate, Knob, Unknown
+from mgpu.values.model import Model
 from mgpu.values.plan import Task
+from mgpu.values.recipe import Recipe
 from mgpu.values.spec import Job
 
 
@@ -56,6 +63,27 @@ def variables(task: Task) -> Mapping[str, Any]:
     }
 
 
+def recipe(job: Job) -> Recipe | None:
+    """What the config and the flags say, and the spec of what stands in the script."""
+    if not job.recipe:
+        return None
+    flags = {plain(name): value for name, value in job.args.items()}
+    start = Recipe(precision="fp32", sharding=alone(asked_ranks(job) or 2))
+    return finished(
+        of_accelerate(replace(start, precision=job.recipe.get("precision", "fp32")), job.config, flags), job
+    )
+
+
+def memory(task: Task, model: Model | None, _: Sequence[Correction]) -> tuple[Estimate, ...] | Unknown:
+    """What the ranks take, by the recipe."""
+    return estimated(task, model, recipe(task.job))
+
+
+def knobs(task: Task) -> Iterable[Knob]:
+    """What makes them take less."""
+    return levers(recipe(task.job), BY_RECIPE)
+
+
 def files(task: Task) -> Mapping[str, Any]:
     """The config file."""
     return {accelerate.FILE: accelerate.settings(task, precision(task.job))}
@@ -68,7 +96,7 @@ ENGINE = Engine(
     image="huggingface/accelerate:gpu-release-{version}",
     package="accelerate",
     dimensions=("data",),
-    takes=frozenset(("script_args", "args", "config", "parallel", "version", "model")),
+    takes=frozenset(("script_args", "args", "config", "parallel", "version", "model", "recipe")),
     requires=frozenset(("script",)),
     lists={"args": "accelerate", "config": "accelerate-config"},
     owned={
@@ -90,4 +118,6 @@ ENGINE = Engine(
     files=files,
     variables=variables,
     environment=accelerate.environment,
+    memory=memory,
+    knobs=knobs,
 )

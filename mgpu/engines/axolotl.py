@@ -7,12 +7,18 @@ there in its images.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from math import prod
 from typing import Any
 
+from mgpu.memory.recipes import finished, number, of_file, of_fsdp, of_trainer, on, targets
+from mgpu.memory.trainings import Lever, estimated, levers
 from mgpu.values.engine import Complaint, Engine, Spelling, asked_ranks, ranks, threads
+from mgpu.values.memory import Correction, Estimate, Knob, Unknown
+from mgpu.values.model import Model
 from mgpu.values.plan import Task
+from mgpu.values.recipe import Recipe
 from mgpu.values.spec import Job
 
 FILE = "axolotl.yaml"
@@ -70,6 +76,57 @@ def files(task: Task) -> Mapping[str, Any]:
     return {FILE: task.job.config}
 
 
+AT = {
+    "checkpointing": Lever(("config", "gradient_checkpointing"), True),
+    "loss": Lever(("config", "liger_fused_linear_cross_entropy"), True),
+    "optimizer": Lever(("config", "optimizer"), "adamw_bnb_8bit"),
+    "micro_batch": Lever(("config", "micro_batch_size")),
+    "sequence": Lever(("config", "sequence_len")),
+    "method": Lever(("config", "adapter"), "lora"),
+}
+
+
+def recipe(job: Job) -> Recipe:
+    """What the YAML says, by its own names, else those of the Trainer; bf16 loads the model itself in bf16 (axolotl
+    0.18, utils/config)."""
+    config = job.config
+    kind = config.get("adapter")
+    half = any(on(config.get(name)) for name in ("bf16", "bfloat16"))
+    found = of_trainer(
+        {**config, "per_device_train_batch_size": config.get("micro_batch_size"), "optim": config.get("optimizer")},
+        asked_ranks(job) or 2,
+        precision="bf16" if half else "amp" if on(config.get("fp16")) else "fp32",
+    )
+    liger = on(config.get("liger_fused_linear_cross_entropy")) or on(config.get("cut_cross_entropy"))
+    found = replace(
+        found,
+        method="full" if kind not in ("lora", "qlora") else "qlora" if config.get("load_in_4bit") else "lora",
+        sequence=number(config.get("sequence_len"), 2048),
+        lora_rank=number(config.get("lora_r"), 8),
+        adapted=targets("all" if config.get("lora_target_linear") else config.get("lora_target_modules"), ("q", "v")),
+        loss="fused" if liger else found.loss,
+    )
+    if config.get("fsdp_config") or config.get("fsdp"):
+        section = config.get("fsdp_config")
+        found = of_fsdp(found, section if isinstance(section, Mapping) else {})
+    return finished(of_file(found, config.get("deepspeed")), job)
+
+
+def memory(task: Task, model: Model | None, _: Sequence[Correction]) -> tuple[Estimate, ...] | Unknown:
+    """What the ranks take, by the recipe."""
+    return estimated(task, model, recipe(task.job))
+
+
+def knobs(task: Task) -> Iterable[Knob]:
+    """What makes them take less."""
+    return levers(recipe(task.job), AT)
+
+
+def model(job: Job) -> str | None:
+    """What it trains, or what `model` says that is."""
+    return str(job.config["base_model"]) if "base_model" in job.config else job.model
+
+
 ENGINE = Engine(
     name="axolotl",
     kinds=("training",),
@@ -77,7 +134,7 @@ ENGINE = Engine(
     image="axolotlai/axolotl:{version}",
     package="axolotl",
     dimensions=("data",),
-    takes=frozenset(("args", "parallel", "version", "model")),
+    takes=frozenset(("args", "parallel", "version", "model", "recipe")),
     requires=frozenset(("config",)),
     lists={"args": "axolotl-train", "config": "axolotl"},
     owned={"launcher": "nothing: torchrun starts the ranks", "cloud": "nothing: it runs here"},
@@ -92,4 +149,7 @@ ENGINE = Engine(
     files=files,
     variables=variables,
     environment=threads,
+    memory=memory,
+    knobs=knobs,
+    model=model,
 )

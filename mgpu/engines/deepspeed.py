@@ -9,13 +9,18 @@ there would change where it all runs.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
+from mgpu.memory.recipes import finished, of_deepspeed
+from mgpu.memory.trainings import BY_RECIPE, Lever, estimated, levers
 from mgpu.values.engine import Complaint, Engine, Naming, Spelling, asked_ranks, ranks, said, sharing, threads
 from mgpu.values.mark import Path
+from mgpu.values.memory import Correction, Estimate, Knob, Unknown
+from mgpu.values.model import Model
 from mgpu.values.plan import Task
+from mgpu.values.recipe import Recipe
 from mgpu.values.spec import CONFIG, Job
 
 FILE = "deepspeed.json"
@@ -178,6 +183,31 @@ def names_gpus(_: str | None) -> Naming:
     return "nothing"
 
 
+AT = {
+    **BY_RECIPE,
+    "stage": Lever(("config", "zero_optimization", "stage")),
+    "offload": Lever(("config", "zero_optimization", "offload_optimizer"), {"device": "cpu"}),
+    "micro_batch": Lever(("config", MICRO)),
+}
+
+
+def recipe(job: Job) -> Recipe | None:
+    """What the config says, and the spec of what stands in the script."""
+    if not job.recipe:
+        return None
+    return finished(of_deepspeed(Recipe(precision="fp32", sharding="none", optimizer="adamw-fused"), job.config), job)
+
+
+def memory(task: Task, model: Model | None, _: Sequence[Correction]) -> tuple[Estimate, ...] | Unknown:
+    """What the ranks take, by the recipe."""
+    return estimated(task, model, recipe(task.job))
+
+
+def knobs(task: Task) -> Iterable[Knob]:
+    """What makes them take less."""
+    return levers(recipe(task.job), AT)
+
+
 ELSEWHERE = ("hostfile", "num_nodes", "node_rank", "master_addr", "launcher", "launcher_args", "force_multi", "no_ssh")
 ENGINE = Engine(
     name="deepspeed",
@@ -185,7 +215,7 @@ ENGINE = Engine(
     version="0.19.8",
     package="deepspeed",
     dimensions=("data", "tensor", "pipeline"),
-    takes=frozenset(("script_args", "args", "config", "parallel", "version", "model")),
+    takes=frozenset(("script_args", "args", "config", "parallel", "version", "model", "recipe")),
     requires=frozenset(("script",)),
     lists={"args": "deepspeed", "config": "deepspeed-config"},
     owned={
@@ -207,5 +237,7 @@ ENGINE = Engine(
     files=files,
     variables=variables,
     environment=environment,
+    memory=memory,
+    knobs=knobs,
 )
 """Its own patience with ranks that were asked to end is 30 s (launcher/launch.py)."""

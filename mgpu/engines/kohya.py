@@ -6,12 +6,15 @@ the precision: the script hands its own to accelerate, so the launch gets the sa
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from mgpu.catalog import accelerate
+from mgpu.memory.recipes import number, on
 from mgpu.values.engine import Complaint, Engine, Spelling, asked_ranks, ranks
 from mgpu.values.flag import plain
+from mgpu.values.memory import Correction, Estimate, Knob, Unknown
+from mgpu.values.model import Model
 from mgpu.values.plan import Task
 from mgpu.values.spec import Job
 
@@ -71,6 +74,61 @@ def files(task: Task) -> Mapping[str, Any]:
     return {accelerate.FILE: accelerate.settings(task, precision(task.job))}
 
 
+def model(job: Job) -> str | None:
+    """What it trains, or what `model` says that is."""
+    named = script_flag(job, "pretrained_model_name_or_path")
+    return str(named) if named else job.model
+
+
+def memory(task: Task, model: Model | None, _: Sequence[Correction]) -> tuple[Estimate, ...] | Unknown:
+    """What a training of an image model takes, by its components: every GPU holds all of it."""
+    from mgpu.memory.image_training import Drawing, lines
+
+    if model is None:
+        return Unknown("the sizes of the model that is trained are not known", "add model: sdxl-base, or the like")
+    job = task.job
+    drawing = Drawing(
+        width=1.0 if script_flag(job, "fp8_base") else 4.0 if precision(job) == "no" else 2.0,
+        rank=number(script_flag(job, "network_dim"), 4),
+        trained=8 if "8bit" in str(script_flag(job, "optimizer_type")).lower() else 16,
+        batch=number(script_flag(job, "train_batch_size"), 1),
+        megapixels=_megapixels(script_flag(job, "resolution"), model),
+        checkpointing=on(script_flag(job, "gradient_checkpointing")),
+        latents=on(script_flag(job, "cache_latents")),
+        texts=on(script_flag(job, "cache_text_encoder_outputs")),
+        full=not script_flag(job, "network_module"),
+    )
+    try:
+        found = lines(model, drawing)
+    except ValueError as error:
+        return Unknown(str(error))
+    return tuple(Estimate(gpu.index, found, gpu.free) for gpu in task.gpus)
+
+
+def _megapixels(resolution: Any, model: Model) -> float:
+    """Of ``1024,1024`` or ``1024``; where the data's own file says it, what the model was made for."""
+    sides = [int(side) for side in str(resolution or "").replace(" ", "").split(",") if side.isdigit()]
+    usual = 512 if model.id.startswith("sd-1") else 1024
+    first = sides[0] if sides else usual
+    return first * (sides[1] if len(sides) > 1 else first) / 1024**2
+
+
+def knobs(task: Task) -> Iterable[Knob]:
+    """What makes it take less."""
+    job, named = task.job, ("script_args",)
+    if not isinstance(job.script_args, Mapping):
+        return
+    if not on(script_flag(job, "gradient_checkpointing")):
+        yield Knob((*named, "gradient_checkpointing"), True, "gradient checkpointing: about a third more computing", 1)
+    if not on(script_flag(job, "cache_latents")):
+        yield Knob((*named, "cache_latents"), True, "images encoded once, and the VAE off the GPU", 0)
+    if "8bit" not in str(script_flag(job, "optimizer_type")).lower():
+        yield Knob((*named, "optimizer_type"), "AdamW8bit", "an optimizer whose states have 8 bits", 4)
+    if number(script_flag(job, "train_batch_size"), 1) > 1:
+        half = number(script_flag(job, "train_batch_size"), 1) // 2
+        yield Knob((*named, "train_batch_size"), half, f"{half} samples at once", 1)
+
+
 ENGINE = Engine(
     name="kohya",
     kinds=("training",),
@@ -90,4 +148,7 @@ ENGINE = Engine(
     files=files,
     variables=variables,
     environment=accelerate.environment,
+    memory=memory,
+    knobs=knobs,
+    model=model,
 )

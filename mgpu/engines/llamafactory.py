@@ -7,11 +7,17 @@ spaces and split again on the way, so everything is in the YAML, and the path of
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
-from mgpu.values.engine import Complaint, Engine, ranks, threads
+from mgpu.memory.recipes import finished, number, of_file, of_trainer, on, targets
+from mgpu.memory.trainings import Lever, estimated, levers
+from mgpu.values.engine import Complaint, Engine, asked_ranks, ranks, threads
+from mgpu.values.memory import Correction, Estimate, Knob, Unknown
+from mgpu.values.model import Model
 from mgpu.values.plan import Task
+from mgpu.values.recipe import Recipe
 from mgpu.values.spec import Job
 
 FILE = "llamafactory.yaml"
@@ -49,6 +55,51 @@ def files(task: Task) -> Mapping[str, Any]:
     return {FILE: task.job.config}
 
 
+AT = {
+    "loss": Lever(("config", "enable_liger_kernel"), True),
+    "optimizer": Lever(("config", "optim"), "adamw_bnb_8bit"),
+    "micro_batch": Lever(("config", "per_device_train_batch_size")),
+    "sequence": Lever(("config", "cutoff_len")),
+    "method": Lever(("config", "finetuning_type"), "lora"),
+}
+"""Gradient checkpointing is on unless it is switched off."""
+
+
+def recipe(job: Job) -> Recipe:
+    """What the YAML says. A full training in bf16 has its weights in fp32, unless pure_bf16 says otherwise
+    (src/llamafactory/model/adapter.py)."""
+    config = job.config
+    pure = on(config.get("pure_bf16"))
+    found = of_trainer(config, asked_ranks(job) or 2, precision="bf16" if pure else "fp32", checkpointing=True)
+    bits, kind = config.get("quantization_bit"), config.get("finetuning_type", "lora")
+    found = replace(
+        found,
+        method="full" if kind != "lora" else "qlora" if bits == 4 else "lora",
+        sequence=number(config.get("cutoff_len"), 2048),
+        lora_rank=number(config.get("lora_rank"), 8),
+        adapted=targets(config.get("lora_target", "all"), ("q", "v")),
+        checkpointing=not on(config.get("disable_gradient_checkpointing")),
+        loss="fused" if on(config.get("enable_liger_kernel")) else found.loss,
+    )
+    return finished(of_file(of_file(found, config.get("deepspeed")), config.get("fsdp") and "fsdp"), job)
+
+
+def memory(task: Task, model: Model | None, _: Sequence[Correction]) -> tuple[Estimate, ...] | Unknown:
+    """What the ranks take, by the recipe."""
+    return estimated(task, model, recipe(task.job))
+
+
+def knobs(task: Task) -> Iterable[Knob]:
+    """What makes them take less."""
+    return levers(recipe(task.job), AT)
+
+
+def model(job: Job) -> str | None:
+    """What it trains, or what `model` says that is."""
+    named = job.config.get("model_name_or_path")
+    return str(named) if named else job.model
+
+
 ENGINE = Engine(
     name="llamafactory",
     kinds=("training",),
@@ -56,7 +107,7 @@ ENGINE = Engine(
     image="hiyouga/llamafactory:{version}",
     package="llamafactory",
     dimensions=("data",),
-    takes=frozenset(("parallel", "version", "model")),
+    takes=frozenset(("parallel", "version", "model", "recipe")),
     requires=frozenset(("config",)),
     lists={"config": "llamafactory"},
     config=FILE,
@@ -67,4 +118,7 @@ ENGINE = Engine(
     check=check,
     files=files,
     environment=environment,
+    memory=memory,
+    knobs=knobs,
+    model=model,
 )

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from mgpu.catalog.flags import numbers
+from mgpu.memory.recipes import finished
+from mgpu.memory.trainings import BY_RECIPE, estimated, levers
 from mgpu.values.engine import Complaint, Engine, Spelling, ranks, threads
+from mgpu.values.memory import Correction, Estimate, Knob, Unknown
+from mgpu.values.model import Model
 from mgpu.values.plan import Task
+from mgpu.values.recipe import Recipe
+from mgpu.values.spec import Job
 
 
 def variables(task: Task) -> Mapping[str, Any]:
@@ -22,6 +28,21 @@ def fits(task: Task) -> Iterable[Complaint]:
         yield Complaint(message, ("version",), "image: pytorch/pytorch:..., with a CUDA that this version has")
 
 
+def recipe(job: Job) -> Recipe | None:
+    """What the spec says of a training whose script is the user's own; with torchrun it is taken to use DDP."""
+    return finished(Recipe(), job) if job.recipe else None
+
+
+def memory(task: Task, model: Model | None, _: Sequence[Correction]) -> tuple[Estimate, ...] | Unknown:
+    """What the ranks take, by the recipe."""
+    return estimated(task, model, recipe(task.job))
+
+
+def knobs(task: Task) -> Iterable[Knob]:
+    """What makes them take less."""
+    return levers(recipe(task.job), BY_RECIPE)
+
+
 CUDA_13 = (2, 9)
 MEETING = ("master-addr", "master-port", "rdzv-backend", "rdzv-endpoint", "rdzv-id")
 """What --standalone overrides or leaves unread (torch/distributed/run.py)."""
@@ -33,7 +54,7 @@ ENGINE = Engine(
     image="pytorch/pytorch:{version}-cuda13.0-cudnn9-runtime",
     package="torch",
     dimensions=("data",),
-    takes=frozenset(("script_args", "args", "parallel", "version", "model")),
+    takes=frozenset(("script_args", "args", "parallel", "version", "model", "recipe")),
     requires=frozenset(("script",)),
     lists={"args": "torchrun"},
     owned={
@@ -49,4 +70,6 @@ ENGINE = Engine(
     fits=fits,
     variables=variables,
     environment=threads,
+    memory=memory,
+    knobs=knobs,
 )

@@ -6,12 +6,19 @@ asks for 8 processes and must be a word of its own: `--accelerate_config=zero2` 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from mgpu.catalog import accelerate
+from mgpu.memory.recipes import finished, number, of_accelerate, of_file, of_trainer, on, targets
+from mgpu.memory.trainings import Lever, estimated, levers
 from mgpu.values.engine import Complaint, Engine, Spelling, asked_ranks, said, written
+from mgpu.values.flag import plain
+from mgpu.values.memory import Correction, Estimate, Knob, Unknown
+from mgpu.values.model import Model
 from mgpu.values.plan import Task
+from mgpu.values.recipe import Recipe
 from mgpu.values.spec import Job
 
 PRESETS = ("fsdp1", "fsdp2", "multi_gpu", "single_gpu", "zero1", "zero2", "zero3")
@@ -56,6 +63,52 @@ def variables(task: Task) -> Mapping[str, Any]:
     return {**known, "own": own, "launch": known["launch"] if own else None}
 
 
+AT = {
+    "checkpointing": Lever(("args", "gradient_checkpointing"), True),
+    "loss": Lever(("args", "use_liger_kernel"), True),
+    "optimizer": Lever(("args", "optim"), "adamw_bnb_8bit"),
+    "micro_batch": Lever(("args", "per_device_train_batch_size")),
+    "sequence": Lever(("args", "max_length")),
+    "method": Lever(("args", "use_peft"), True),
+}
+
+
+def recipe(job: Job) -> Recipe:
+    """What the flags say. A model is loaded in fp32 unless dtype says otherwise; bf16 and checkpointing are on (trl
+    1.16)."""
+    given = {plain(name).replace("-", "_"): value for name, value in job.args.items()}
+    half = given.get("dtype") in ("bfloat16", "float16")
+    start = {"bf16": True, "gradient_checkpointing": True, **given}
+    found = of_trainer(start, asked_ranks(job) or 2, precision="bf16" if half else "fp32")
+    found = replace(
+        found,
+        micro_batch=number(given.get("per_device_train_batch_size"), 8),
+        method="full" if not on(given.get("use_peft")) else "qlora" if on(given.get("load_in_4bit")) else "lora",
+        sequence=number(given.get("max_length"), 1024),
+        lora_rank=number(given.get("lora_r"), 16),
+        adapted=targets(given.get("lora_target_modules"), ("q", "v")),
+    )
+    preset = of_file(found, given.get("accelerate_config"))
+    flags = {plain(name): value for name, value in job.args.items()}
+    return finished(of_accelerate(preset, job.config, flags), job)
+
+
+def memory(task: Task, model: Model | None, _: Sequence[Correction]) -> tuple[Estimate, ...] | Unknown:
+    """What the ranks take, by the recipe."""
+    return estimated(task, model, recipe(task.job))
+
+
+def knobs(task: Task) -> Iterable[Knob]:
+    """What makes them take less."""
+    return levers(recipe(task.job), AT)
+
+
+def model(job: Job) -> str | None:
+    """What it trains, or what `model` says that is."""
+    named = said(job, "model_name_or_path")
+    return str(named) if named else job.model
+
+
 ENGINE = Engine(
     name="trl",
     kinds=("training",),
@@ -63,7 +116,7 @@ ENGINE = Engine(
     image="huggingface/trl:{version}",
     package="trl",
     dimensions=("data",),
-    takes=frozenset(("args", "parallel", "version", "model")),
+    takes=frozenset(("args", "parallel", "version", "model", "recipe")),
     requires=frozenset(("trainer",)),
     lists={"args": "trl"},
     owned={**accelerate.OWNED, "config_file": "accelerate_config"},
@@ -76,4 +129,7 @@ ENGINE = Engine(
     files=files,
     variables=variables,
     environment=accelerate.environment,
+    memory=memory,
+    knobs=knobs,
+    model=model,
 )

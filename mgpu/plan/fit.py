@@ -13,8 +13,9 @@ from mgpu.catalog.variants import variants
 from mgpu.errors import MgpuError
 from mgpu.memory.weights import format_of
 from mgpu.plan import sums
+from mgpu.plan.models import model_of
 from mgpu.plan.place import place
-from mgpu.plan.tasks import decided, model_of
+from mgpu.plan.tasks import decided
 from mgpu.spec.check import check
 from mgpu.spec.document import read
 from mgpu.values.machine import Machine

@@ -5,18 +5,17 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import NamedTuple
 
-from mgpu.catalog.models import by_name
 from mgpu.engines import engine_named
 from mgpu.plan.choose import Chosen
 from mgpu.plan.copies import Copy
 from mgpu.plan.layout import laid_out
 from mgpu.plan.links import UNKNOWN, Links, words
+from mgpu.plan.models import model_of
 from mgpu.spec.versions import version_of
 from mgpu.values.choice import Decision
 from mgpu.values.engine import Engine
 from mgpu.values.machine import Machine
 from mgpu.values.memory import Estimate, Unknown
-from mgpu.values.model import Model
 from mgpu.values.plan import Layout, Task
 from mgpu.values.spec import Job, Spec
 
@@ -121,8 +120,3 @@ def _because(job: Job, gpus: Chosen, machine: Machine, links: Links) -> str | No
         return f"GPU: {'the first that is free' if alone else 'free, and it leaves the most NVLink together'}"
     worst = links.worst(gpus)
     return f"GPUs: joined by {words(worst)}" + (", the best there is free" if worst < UNKNOWN else "")
-
-
-def model_of(job: Job, machine: Machine) -> Model | None:
-    """Temporary."""
-    return by_name(engine_named(job.engine).model(job) or "")

@@ -7,9 +7,11 @@ from functools import partial
 from typing import Any
 
 from mgpu.engines import ENGINES, engine_named
+from mgpu.spec.facts import FACTS
 from mgpu.spec.scalars import Anything, Choice, Duration, Flag, Integer, Settings, Size, Text
 from mgpu.spec.shapes import Array, Either, Key, Made, Record, Shape, Table
 from mgpu.values.machine import LINK_KINDS
+from mgpu.values.recipe import ATTENTIONS, LOSSES, MATRICES, METHODS, OPTIMIZERS, PRECISIONS, SHARDINGS
 from mgpu.values.spec import Gpus, Job, Parallel, Ready, Secret, Volume
 
 POLICIES = ("latency", "throughput", "capacity")
@@ -181,6 +183,29 @@ ENGINE = {
     "parallel": Key(PARALLEL, "the parallel layout: auto, or sizes"),
     "version": Key(Text(r"[0-9A-Za-z][A-Za-z0-9._+-]*", "a version in quotes, as '0.32.0'"), "the engine's version"),
 }
+MODEL = {"model_facts": Key(FACTS, "the sizes of a model that mgpu does not know")}
+RECIPE = Record(
+    dict,
+    {
+        "method": Key(Choice(METHODS), "what is trained: all weights, or adapters of 16- or 4-bit ones"),
+        "precision": Key(Choice(PRECISIONS), "amp: fp32 weights and 16-bit computing; bf16: everything in 16 bits"),
+        "optimizer": Key(Choice(OPTIMIZERS), "the optimizer: adamw is torch's own as it comes"),
+        "sharding": Key(Choice(SHARDINGS), "how ranks share the states"),
+        "offload_optimizer": Key(Flag(), "the optimizer's states are in the host's memory"),
+        "offload_parameters": Key(Flag(), "the parameters are in the host's memory"),
+        "micro_batch": Key(Integer(1, 65536), "samples that a GPU takes at once"),
+        "sequence": Key(Integer(1), "tokens of a sample"),
+        "accumulation": Key(Integer(1), "batches between two steps of the optimizer"),
+        "checkpointing": Key(Flag(), "gradient checkpointing: activations are reckoned anew"),
+        "lora_rank": Key(Integer(1, 65536), "the rank of the adapters"),
+        "adapted": Key(Array(Choice(MATRICES), 1), "the matrices of a layer that get an adapter"),
+        "loss": Key(Choice(LOSSES), "how cross-entropy is reckoned: all logits at once, or piece by piece"),
+        "backward_step": Key(Flag(), "the optimizer steps within the backward pass"),
+        "compile": Key(Flag(), "torch.compile"),
+        "attention": Key(Choice(ATTENTIONS), "eager keeps the scores of all pairs of tokens"),
+    },
+)
+
 SCRIPT = {
     "script": Key(WORD, "the script that every rank runs, relative to the spec's folder"),
     "script_args": Key(
@@ -191,6 +216,7 @@ SCRIPT = {
         "what the script is given; ${config} is the path of the config file",
     ),
     "trainer": Key(Text(FLAG, "a short word"), "which of the engine's own trainers, as sft"),
+    "recipe": Key(RECIPE, "how the script trains its model, for the estimate of memory; it changes no command"),
     "config": Key(Settings(), "the engine's own config file, inline: it is checked, and written before the start"),
 }
 SERVER = {
@@ -217,8 +243,8 @@ def _job(kind: str, /, **given: Any) -> Job:
 
 
 KEYS: dict[str, dict[str, Key]] = {
-    "inference": COMMON | _engines("inference") | ENGINE | {"config": SCRIPT["config"]} | SERVER | CHOSEN,
-    "training": COMMON | _engines("training") | ENGINE | SCRIPT,
+    "inference": COMMON | _engines("inference") | ENGINE | MODEL | {"config": SCRIPT["config"]} | SERVER | CHOSEN,
+    "training": COMMON | _engines("training") | ENGINE | MODEL | SCRIPT,
     "task": COMMON | {"command": ENGINE["command"]._replace(required=True)} | SERVER,
 }
 """The keys of each kind of job."""
@@ -234,6 +260,7 @@ def elsewhere(kind: str, keys: dict[str, Key]) -> Callable[[str], str | None]:
         for key, inner in (
             ("gpus", ("count", "memory", "link", "ids", "share")),
             ("parallel", tuple(Parallel._fields)),
+            ("model_facts", ("parameters", "layers", "hidden", "heads", "kv_heads", "vocabulary")),
         ):
             if name in inner and key in keys:
                 return f"put it under {key}: {{{name}: ...}}"

@@ -9,7 +9,7 @@ Method = Literal["full", "lora", "qlora"]
 Precision = Literal["fp32", "amp", "bf16"]
 """fp32: everything; amp: weights in fp32 and a 16-bit autocast, or DeepSpeed's 16-bit weights with an fp32 master;
 bf16: everything in 16 bits, the optimizer's states too."""
-Sharding = Literal["ddp", "zero-1", "zero-2", "zero-3", "fsdp", "shard-grad-op"]
+Sharding = Literal["none", "ddp", "zero-1", "zero-2", "zero-3", "fsdp", "shard-grad-op"]
 Loss = Literal["eager", "chunked", "fused"]
 """How cross-entropy is reckoned: eager upcasts all logits at once (Hugging Face), chunked upcasts them piece by piece
 (torchtune), fused makes the logits themselves piece by piece (Liger)."""
@@ -23,7 +23,7 @@ OPTIMIZERS = (
 )  # fmt: skip
 METHODS: tuple[Method, ...] = ("full", "lora", "qlora")
 PRECISIONS: tuple[Precision, ...] = ("fp32", "amp", "bf16")
-SHARDINGS: tuple[Sharding, ...] = ("ddp", "zero-1", "zero-2", "zero-3", "fsdp", "shard-grad-op")
+SHARDINGS: tuple[Sharding, ...] = ("none", "ddp", "zero-1", "zero-2", "zero-3", "fsdp", "shard-grad-op")
 LOSSES: tuple[Loss, ...] = ("eager", "chunked", "fused")
 ATTENTIONS = ("flash", "eager")
 
@@ -31,11 +31,12 @@ ATTENTIONS = ("flash", "eager")
 @dataclass(frozen=True)
 class Recipe:
     """A training. `micro_batch` samples of `sequence` tokens are on a GPU at once. `adapted` are the matrices of each
-    layer that get an adapter of `lora_rank`. `offload_optimizer` and `offload_parameters` put these into the host's
-    memory; `backward_step`: the optimizer steps within the backward pass, so few gradients are ever alive;
-    `accumulation`: batches between two steps. `bucket` is how many elements a communication bucket of ZeRO holds
-    (deepspeed: 5e8); `native`: DeepSpeed's own engine holds the states. `compile`: torch.compile fuses what stands
-    between the matrices; `expanded`: keys and values are copied to as many heads as the queries have."""
+    layer that get an adapter of `lora_rank`, in fp32 as peft has them (`adapters_in_fp32`). `offload_optimizer` and
+    `offload_parameters` put these into the host's memory. `backward_step`: the optimizer steps within the backward
+    pass, so few gradients are ever alive; `accumulation`: batches between two steps. `bucket` is how many elements a
+    bucket of ZeRO holds (deepspeed: 5e8), `overlap` that there are two; `native`: DeepSpeed's engine holds the states,
+    in whatever stage. `split_ends`: FSDP shards embedding and head by themselves. `compile`: torch.compile fuses what
+    stands between the matrices; `expanded`: keys and values are copied to as many heads as the queries have."""
 
     method: Method = "full"
     precision: Precision = "amp"
@@ -57,11 +58,23 @@ class Recipe:
     bucket: int = 500_000_000
     overlap: bool = True
     native: bool = False
+    adapters_in_fp32: bool = True
+    split_ends: bool = False
 
     @property
     def tokens(self) -> int:
         """The tokens of a micro batch."""
         return self.micro_batch * self.sequence
+
+    @property
+    def deepspeed(self) -> bool:
+        """Whether DeepSpeed holds the states: 16-bit weights, and a master copy in fp32 beside the optimizer."""
+        return (self.native or self.sharding.startswith("zero")) and self.precision != "fp32"
+
+    @property
+    def stage(self) -> int:
+        """The stage of ZeRO that it shards like."""
+        return {"zero-1": 1, "zero-2": 2, "zero-3": 3, "fsdp": 3, "shard-grad-op": 2}.get(self.sharding, 0)
 
     @property
     def adapters(self) -> bool:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from mgpu.errors import Problem
 from mgpu.values.document import Document
 from mgpu.values.mark import Path
+from mgpu.values.model import Model
 from mgpu.values.speed import Policy
 
 CONFIG = "${config}"
@@ -63,7 +64,8 @@ class Ready(NamedTuple):
 
 @dataclass(frozen=True)
 class Job:
-    """One job. Durations in seconds, sizes in bytes; `path` is where it stands in the document; it `serves` if it runs
+    """One job. Durations in seconds, sizes in bytes; `path` is where it stands in the document; `recipe` are fields of
+    a Recipe; it `serves` if it runs
     until stopped (a server) rather than until done."""
 
     kind: str
@@ -74,6 +76,7 @@ class Job:
     model: str | None = None
     quantization: str | None = None
     context_length: int | None = None
+    model_facts: Model | None = None
     gpus: Gpus = Gpus()
     parallel: Parallel = Parallel()
     policy: Policy = "latency"
@@ -87,6 +90,7 @@ class Job:
     script_args: Mapping[str, Any] | tuple[str, ...] = ()
     trainer: str | None = None
     config: Mapping[str, Any] = field(default_factory=dict)
+    recipe: Mapping[str, Any] = field(default_factory=dict)
     command: tuple[str, ...] = ()
     args: Mapping[str, Any] = field(default_factory=dict)
     env: Mapping[str, str] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""The texts of a published comparison in, what the planner wants to know of each side out: GPUs, links, layout, model."""
+"""The texts of a published comparison in, what the planner takes out: GPUs, links, layout and model of each side."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from mgpu.values.speed import Workload
 
 NUMBERS = {"one": 1, "single": 1, "two": 2, "dual": 2, "three": 3, "four": 4, "six": 6, "eight": 8}
 NAME = re.compile(
-    r"(?<![\w.])(?:(?P<count>\d+|one|two|dual|three|four|six|eight)\s*(?:x|×|\*)?\s*(?:plain\s+|nvidia\s+|geforce\s+)*)?"
+    r"(?<![\w.])(?:(?P<count>\d+|one|two|dual|three|four|six|eight)\s*(?:x|\u00d7|\*)?\s*"
+    r"(?:plain\s+|nvidia\s+|geforce\s+)*)?"
     r"(?P<name>rtx\s*pro\s*6000|rtx\s*6000\s*ada|(?:rtx\s*)?[2345]0[5-9]0(?:\s*ti\b)?|(?:rtx\s*)?a[2456]000|gh200"
     r"|g?b[23]00|h[128]00|h20|a100|a800|a10g?|a16|a30|a40|l40s?|l4|v100|t4|p40|p100|mi\d{2,3}x?)"
     r"(?P<rest>(?:[\s-]*(?:\d+\s*gb|sxm\d?|pcie(?!\s*\d)|nvl\b))*)(?![\w.]*\d)",
@@ -37,6 +38,7 @@ FORMATS = (
     (r"gptq|int4|4-?bit|w4a16|autoround|exl[23]", "gptq-int4"), (r"int8|w8a8|8-?bit", "int8"),
     (r"fp8(?!\s*kv)", "fp8"), (r"b?f16|fp16|half", "bf16"),
 )  # fmt: skip
+APART = "replica|independent|data[- ]parallel|(?:server|instance)s?"
 TIE = 0.05
 DIFFUSED = next(model for model in models() if model.id == "llama-2-13b")
 """Of the size of FLUX.1's transformer (12B): an image of 1024 x 1024 is 4096 tokens of it, in one pass a step."""
@@ -64,20 +66,23 @@ class Side:
 def sides(row: Mapping[str, Any], options: tuple[str, str]) -> tuple[Side, ...]:
     """Both sides of a row, in the order of `options`."""
     shared = f"{row.get('setup') or ''}. {row.get('what') or ''}"
-    made = tuple(_side(row, option, shared) for option in options)
-    least = min(made, key=lambda side: sum(gpu.memory for gpu in side.gpus))
+    source = (row.get("source") or "").lower()
+    both = f"{' | '.join(options)}. {shared}. {source}. {row['kind']}".lower()
+    made = tuple(_side(option.lower(), shared.lower(), source, both) for option in options)
+    least = min(made, key=lambda side: sum(gpu.memory for gpu in side.gpus) / side.layout.data)
     return tuple(replace(side, model=least.model, scale=least.scale, stored=least.stored) for side in made)
 
 
-def _side(row: Mapping[str, Any], option: str, shared: str) -> Side:
-    arm, common = option.lower(), shared.lower()
-    everything = f"{arm}. {common}. {row.get('source') or ''}. {row['kind']}".lower()
-    engine = engine_of(arm) or engine_of(everything) or "vllm"
-    products = products_of(arm) or products_of(common) or products_of(everything) or [_product("rtx-3090")] * 2
+def _side(arm: str, common: str, source: str, both: str) -> Side:
+    everything = f"{arm}. {common}. {source}"
+    engine = engine_of(arm) or engine_of(both) or "vllm"
+    engine = "ik_llama.cpp" if engine == "llamacpp" and re.search(r"\bgraph\b", both) else engine
+    counted = products_of(source)
+    products = products_of(arm) or products_of(common) or (counted if len(counted) > 1 else [_product("rtx-3090")] * 2)
     layout, count = layout_of(arm, common, engine, _all(products, everything))
     products = (products * count)[:count] if count > len(products) else products[:count]
-    model, scale = (DIFFUSED, 1.0) if engine == "diffusers" else model_of(everything, products)
-    stored = format_of(everything, engine, model, scale, products)
+    model, scale = (DIFFUSED, 1.0) if engine == "diffusers" else model_of(everything, products[: count // layout.data])
+    stored = format_of(everything, engine, model, scale, products[: count // layout.data])
     workload, what, rate = asked(arm, common)
     if engine == "diffusers":
         workload = workload._replace(prompt=4096, output=1)
@@ -93,13 +98,13 @@ def _side(row: Mapping[str, Any], option: str, shared: str) -> Side:
 def engine_of(text: str) -> str | None:
     """The engine that a text names."""
     words = (
-        (r"ik_llama", "ik_llama.cpp"),
-        (r"exl(?:lama|2|3)|tabby", "exllamav2"),
+        (r"ik_llama|\bgraph\b", "ik_llama.cpp"),
+        (r"exl(?:lama|2|3)|tabby|layer_vs_tp", "exllamav2"),
         (r"llama\.?cpp|gguf|ggml|-sm (?:layer|row|tensor|graph)|\bq\d_", "llamacpp"),
         (r"trt-?llm|tensorrt|nvidia\.com|nvidia (?:technical |developer )?blog", "tensorrt-llm"),
         (r"sglang", "sglang"),
-        (r"vllm(?!-omni)", "vllm"),
         (r"diffus|omni|flux|xdit", "diffusers"),
+        (r"vllm", "vllm"),
     )
     return next((name for pattern, name in words if re.search(pattern, text)), None)
 
@@ -201,12 +206,13 @@ def layout_of(arm: str, common: str, engine: str, gpus: int) -> tuple[Layout, in
     if one := re.search(r"\b(\d+|one|single|two|four|eight)[ -](?:gpu|card)s?\b", arm):
         count = _count(one[1])
     tensor = re.search(
-        r"(?:-sm|split[- ]mode|mode)\s*\W?(?:row|tensor|graph)|(?:row|graph|tensor)[\s(]*(?:tensor\)|parallel|split)|\btp\b",
+        r"(?:-sm|mode)\s*\W?(?:row|tensor|graph)|(?:row|graph|tensor)[\s(]*(?:tensor\)|parallel|split)|\btp\b",
         arm,
     )
     layers = re.search(r"layer|pipeline|\bpp\b", arm)
-    apart = re.search(r"replica|independent|data[- ]parallel|one (?:server|instance) per", arm)
-    if apart:
+    if re.search(APART, arm):
+        many = re.search(rf"\b(\d+|two|three|four|six|eight)\s+(?:single-gpu\s+|separate\s+)?(?:{APART})", arm)
+        count = _count(many[1]) if many else gpus
         return Layout(data=count), count
     if layers or (engine in ("llamacpp", "ik_llama.cpp", "exllamav2") and not tensor):
         return Layout(pipeline=count), count
@@ -221,13 +227,11 @@ def _sizes(text: str) -> Iterator[tuple[str, int]]:
         "data": r"(?:dp|data[- ]parallel(?:ism)?(?:[- ]size)?|dp[- ]?attention)",
     }
     for name, pattern in names.items():
-        found = re.search(rf"\b{pattern}\s*[=:]?\s*(\d+)|(\d+)-way {pattern}|(?<=\d)[x×]?{pattern}(\d+)", text)
+        found = re.search(rf"\b{pattern}\s*[=:]?\s*(\d+)|(\d+)-way {pattern}|(?<=\d)[x\u00d7]?{pattern}(\d+)", text)
         if found:
             yield name, int(next(group for group in found.groups() if group))
-    copies = re.search(
-        r"\b(\d+|two|four)\s*(?:x|×|\*|replicas? (?:of|x)|copies of|independent|instances? of)\s*(?:tp|1 gpu|one gpu|single)",
-        text,
-    )
+    times = r"(?:x|\u00d7|\*|replicas? (?:of|x)|copies of|independent|instances? of)"
+    copies = re.search(rf"\b(\d+|two|four)\s*{times}\s*(?:tp|1 gpu|one gpu|single)", text)
     if copies and _count(copies[1]) > 1:
         yield "data", _count(copies[1])
 
@@ -282,14 +286,16 @@ def asked(arm: str, common: str) -> tuple[Workload, str, float | None]:
     if first:
         pp = re.search(r"\bpp(\d{3,})", text)
         return Workload(count or 1, length or (int(pp[1]) if pp else 4096), 1), "prefill", None
-    many = re.search(r"throughput|aggregate|peak|sustain|total tok|requests? per second|tok/s total", text)
+    if "latency" in text and rate:
+        return Workload(count or 16, length or 1024, 256), "latency", float(rate[1])
+    many = re.search(r"throughput|aggregate|peak|sustain|total tok|req(?:uest)?s?(?:/| per )s|tok/s total", text)
     if re.search(r"sustain", text):
         return Workload(256, length or 1024, 256), "sustained", float(rate[1]) if rate else None
     if many:
         most = 1024 if re.search(r"max|peak|saturat", text) else 256
         return Workload(count or most, length or 1024, _answer(text) or 256), "throughput", None
-    if "latency" in text and (rate or count):
-        return Workload(count or 16, length or 1024, 256), "latency", float(rate[1]) if rate else None
+    if "latency" in text and count:
+        return Workload(count, length or 1024, 256), "latency", None
     return Workload(count or 1, length or 512, 256), "decode", None
 
 
@@ -299,7 +305,10 @@ def _length(text: str) -> int | None:
     )
     if given:
         return int(float(given[1] or given[3]) * {"k": 1e3, "m": 1e6}.get(given[2] or "", 1))
-    found = re.search(r"(\d+(?:\.\d+)?)\s*(k|m)?[\s-]*(?:tokens?\b|tok\b(?!/)|context|ctx|prompt|input|in\b)", text)
+    found = re.search(r"\b(\d+(?:\.\d+)?)(k|m)\b", text)
+    found = found or re.search(
+        r"(\d+(?:\.\d+)?)\s*(k|m)?[\s-]*(?:tokens?\b|tok\b(?!/)|context|ctx|prompt|input|in\b)", text
+    )
     if not found or (not found[2] and float(found[1]) < 32):
         return None
     return int(float(found[1]) * {"k": 1e3, "m": 1e6}.get(found[2] or "", 1))

@@ -16,7 +16,7 @@ from mgpu.plan.collective import Fabric
 from mgpu.plan.speed import speed
 from mgpu.values.plan import Layout
 from mgpu.values.speed import Speed, Workload
-from tests.reference.layout_words import STANDS_FOR, TIE, Side, sides
+from tests.reference.layout_words import STANDS_FOR, TIE, Side, model_of, sides
 
 Row = Mapping[str, Any]
 PRECISIONS = {"fp4": "nvfp4"}
@@ -24,20 +24,21 @@ PRECISIONS = {"fp4": "nvfp4"}
 
 def sweep(row: Row) -> dict[str, int] | None:
     """Which tensor parallel size has the lowest time between tokens, and which the most tokens a second and GPU."""
-    model = by_name(row["model"])
     system = row["system"].split("_")[0]
     product = product_named(row["system"].replace("_", "-")) or product_named(STANDS_FOR.get(system, system))
-    if model is None or product is None:
+    if product is None:
         return None
+    found = by_name(row["model"])
+    model, scale = (found, 1.0) if found else model_of(row["model"].lower(), [product] * 8)
     workload = Workload(row["concurrency"], row["isl"], row["osl"])
     said = PRECISIONS.get(row["precision"], row["precision"])
     stored = "mxfp4" if model.dtype.startswith("mxfp4") else format_of(row["model"], said, model)
-    burden = burden_of(model, stored, workload)
+    burden = _larger(burden_of(model, stored, workload), scale)
     sizes = [option["tp"] for option in row["options"]]
     machine = shorthand(f"{max(sizes)}x{product.id}")
     fabric, constants = Fabric(machine.links), pace(row["engine"].split()[0])
-    found = {size: speed(burden, Layout(size), machine.gpus[:size], fabric, constants, workload) for size in sizes}
-    known = {size: one for size, one in found.items() if one}
+    speeds = {size: speed(burden, Layout(size), machine.gpus[:size], fabric, constants, workload) for size in sizes}
+    known = {size: one for size, one in speeds.items() if one}
     return {
         "lowest_tpot_tp": min(known, key=lambda size: known[size].tpot),
         "best_per_gpu_tp": max(known, key=lambda size: known[size].per_gpu),
@@ -72,7 +73,8 @@ def _gain(side: Side, option: str) -> float:
 
 def _at(side: Side, workload: Workload, option: str) -> Speed:
     burden = _larger(burden_of(side.model, side.stored, workload, side.element), side.scale)
-    memory = 0.9 * sum(gpu.memory for gpu in side.gpus) - burden.weights * side.layout.data
+    shared = burden.experts if pace(side.engine).experts_over_data else 0.0
+    memory = 0.9 * sum(gpu.memory for gpu in side.gpus) - (burden.weights - shared) * side.layout.data - shared
     held = max(1, int(memory / max(1.0, burden.sequence)))
     workload = workload._replace(concurrency=min(workload.concurrency, held))
     found = speed(
