@@ -130,4 +130,4 @@ def prices(path: str | None) -> Prices:
         return listed()
     from mgpu.spec.prices import load
 
-    return load(path, _text(path))
+    return load(path, text(path))
