@@ -33,7 +33,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         help="a machine file, or a shorthand as 2xrtx-4090, in place of this host; several are compared",
     )
     parser.add_argument("--policy", choices=POLICIES, help="what layouts are chosen for, in place of the spec's policy")
-    parser.add_argument("--prices", metavar="FILE", help="your own price list: date, source, gpus: {h100-sxm: 2.49}")
+    source.add_prices(parser)
     parser.add_argument("--fix", action="store_true", help="print, as a diff, the cheapest change that makes it fit")
     parser.add_argument("--json", action="store_true", help="print all of it as JSON")
 
@@ -41,7 +41,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 def main(options: argparse.Namespace) -> int:
     if options.fix and (options.json or len(options.machines) > 1):
         raise UsageError("--fix mends a spec for one machine, and prints a diff")
-    prices = _prices(options.prices)
+    prices = source.prices(options.prices)
     worst, answers = 0, []
     for path in source.files(options.files):
         try:
@@ -62,7 +62,7 @@ def main(options: argparse.Namespace) -> int:
     return worst
 
 
-def _answered(path: Path, options: argparse.Namespace, prices: Prices | None) -> tuple[int, Any]:
+def _answered(path: Path, options: argparse.Namespace, prices: Prices) -> tuple[int, Any]:
     """The exit code of one spec, and what is printed of it."""
     spec = _spec(path, options)
     show.warn(spec.document, spec.warnings)
@@ -101,14 +101,6 @@ def _spec(path: Path, options: argparse.Namespace) -> Spec:
     return check(changed(spec.document, {(*job.path, "policy"): options.policy for job in jobs}))
 
 
-def _prices(name: str | None) -> Prices | None:
-    if not name:
-        return None
-    from mgpu.spec.prices import load
-
-    return load(name, source.text(name))
-
-
 def _width() -> int | None:
     """The columns to fit in; None where no person sits in front of them."""
     return os.get_terminal_size(sys.stdout.fileno()).columns if sys.stdout.isatty() else None
@@ -126,7 +118,7 @@ def _lacking(plan: Plan) -> Task | None:
     return next((task for task in plan.tasks if sums.verdict(task) == "does not fit"), None)
 
 
-def _compared(path: Path, spec: Spec, options: argparse.Namespace, prices: Prices | None) -> tuple[int, Any]:
+def _compared(path: Path, spec: Spec, options: argparse.Namespace, prices: Prices) -> tuple[int, Any]:
     from mgpu.cli.comparison import compared
 
     rows = [_row(spec, name, source.machine(path, spec, name)) for name in options.machines]
