@@ -73,7 +73,8 @@ def dimensions(raw: Raw) -> dict[str, Any]:
 
 def _count(text: Raw, name: str) -> int:
     value = text[name]
-    if not isinstance(value, int) or isinstance(value, bool) or not 0 < value < 2**31:
+    most = 10000 if name == "num_hidden_layers" else 2**31
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 < value < most:
         raise ValueError(f"{name} is {value!r}")
     return value
 

@@ -27,6 +27,7 @@ class Pace(NamedTuple):
     experts_over_data: bool = False
     one_block: float = 0.0
     host_rate: float | None = None
+    half: bool = False
 
 
 @lru_cache(maxsize=1)
@@ -56,4 +57,5 @@ def pace(engine: str) -> Pace:
         row.get("experts_over_data", False),
         row.get("one_block_us", 0.0) * US,
         row.get("host_GBps"),
+        row.get("half", False),
     )

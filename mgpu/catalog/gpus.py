@@ -93,6 +93,7 @@ def _product(row: dict[str, Any]) -> Product:
     )
 
 
+@lru_cache(maxsize=1024)
 def by_name(name: str) -> Product | None:
     """The product that `name` means: its id, an alias or the driver's name, in any case and order of the parts.
 

@@ -12,13 +12,16 @@ from mgpu.errors import MgpuError, UsageError
 VERBS = {
     "validate": "check specs, and say what is wrong with line and column",
     "render": "print the commands that a spec means, for a machine at hand or given",
+    "plan": "show what a spec needs of memory and what it gets: layout, speed and price; compare machines",
     "pull": "fetch the images and models of a spec ahead of time; no GPU is taken",
     "run": "run a spec on this host",
     "ps": "list the runs of this host",
     "logs": "print what a run has written",
     "stop": "stop runs",
+    "calibrate": "keep what the boot log of a server shows of memory, for the plans of this host",
     "machine": "show the GPUs of this host, their links, and who holds them",
     "engines": "list the engines, or explain one of them or one of its flags",
+    "bench": "measure the links of this host, and keep the figures for plans",
     "new": "write a new spec from the catalogue",
     "schema": "print the spec language as JSON Schema",
 }

@@ -12,6 +12,7 @@ from mgpu.errors import Problem, SpecError, UsageError
 from mgpu.values.mark import Mark
 
 if TYPE_CHECKING:
+    from mgpu.catalog.prices import Prices
     from mgpu.values.machine import Machine
     from mgpu.values.spec import Spec
 
@@ -46,7 +47,7 @@ def spec(path: Path, sets: Sequence[str] = ()) -> Spec:
     from mgpu.spec.document import read
 
     name = STDIN if str(path) == "-" else str(path)
-    document = read(name, _text(name))
+    document = read(name, text(name))
     if sets:
         from mgpu.spec.override import override
 
@@ -71,7 +72,7 @@ def machine(path: Path, wanted: Spec, given: str | None) -> Machine:
     return read(os.path.abspath(path.parent), wanted)
 
 
-def _text(name: str) -> str:
+def text(name: str) -> str:
     """What the file of this name, or standard input, holds: no more of it than a spec may have."""
     from mgpu.spec.document import MAX_BYTES
 
@@ -114,3 +115,19 @@ def add_machine(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--machine", metavar="MACHINE", help="a machine file, or a shorthand as 2xrtx-4090, in place of this host"
     )
+
+
+def add_prices(parser: argparse.ArgumentParser) -> None:
+    """--prices."""
+    parser.add_argument("--prices", metavar="FILE", help="your own price list: date, source, gpus: {h100-sxm: 2.49}")
+
+
+def prices(path: str | None) -> Prices:
+    """The price list in the file, else the one that comes with mgpu. Raises SpecError for what is wrong in it."""
+    from mgpu.catalog.prices import listed
+
+    if path is None:
+        return listed()
+    from mgpu.spec.prices import load
+
+    return load(path, _text(path))

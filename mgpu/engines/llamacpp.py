@@ -9,6 +9,8 @@ from typing import Any
 from mgpu.catalog.shards import uneven
 from mgpu.values.command import Probe
 from mgpu.values.engine import HUB_CACHE, Complaint, Engine, Hub, Spelling, one_token, said, secret, url
+from mgpu.values.memory import Correction, Estimate, Knob, Unknown
+from mgpu.values.model import Model
 from mgpu.values.plan import Task
 from mgpu.values.spec import Job
 
@@ -46,10 +48,15 @@ def fits(task: Task) -> Iterable[Complaint]:
 
 
 def split(task: Task) -> str | None:
-    """Each GPU's share of the layers where they are not even: the GiB that are free on it. (On even ones llama.cpp is
-    left to share by itself: a split that it is given keeps it from fitting the model, common/fit.cpp.)"""
+    """Each GPU's share of the layers where they are not even: the layers that the planner chose, else the GiB that are
+    free on it. (On even ones llama.cpp is left to share by itself: a split that it is given keeps it from fitting the
+    model, common/fit.cpp.)"""
     if any(said(task.job, name) is not None for name in SPLIT):
         return None
+    if task.split:
+        from mgpu.memory.layers import shares as of_layers
+
+        return ",".join(str(share) for share in of_layers(task.split))
     inside = task.runtime == "docker"
     gpus = sorted(task.gpus, key=lambda gpu: (gpu.bus_id or "", gpu.index)) if inside else task.gpus
     shares = uneven(gpus)
@@ -146,6 +153,20 @@ def _bits(file: str) -> int:
     return int(bits[0]) if bits else 0
 
 
+def memory(task: Task, model: Model | None, corrections: Sequence[Correction]) -> tuple[Estimate, ...] | Unknown:
+    """What it needs on each of its GPUs."""
+    from mgpu.memory.llamacpp import estimates
+
+    return estimates(task, model, corrections)
+
+
+def knobs(task: Task) -> Iterable[Knob]:
+    """What makes it need less."""
+    from mgpu.memory import knobs
+
+    return knobs.llamacpp(task)
+
+
 ENGINE = Engine(
     name="llamacpp",
     kinds=("inference",),
@@ -178,4 +199,6 @@ ENGINE = Engine(
     variables=variables,
     environment=environment,
     hub=hub,
+    memory=memory,
+    knobs=knobs,
 )

@@ -14,6 +14,8 @@ from mgpu.catalog.repositories import local
 from mgpu.catalog.shards import equal_shares, fp8, fp8_cache, heads_as_placed, heads_as_said, on_gpus
 from mgpu.values.command import Probe
 from mgpu.values.engine import Complaint, Engine, Hub, Naming, Spelling, one_token, said, url
+from mgpu.values.memory import Correction, Estimate, Knob, Unknown
+from mgpu.values.model import Model
 from mgpu.values.plan import Task
 from mgpu.values.spec import Job
 
@@ -80,6 +82,20 @@ def chosen(files: Sequence[str], _: object) -> list[str]:
     return [file for file in files if not file.startswith("original/")]
 
 
+def memory(task: Task, model: Model | None, corrections: Sequence[Correction]) -> tuple[Estimate, ...] | Unknown:
+    """What it needs on each of its GPUs."""
+    from mgpu.memory.uncalibrated import estimates
+
+    return estimates(task, model, corrections)
+
+
+def knobs(task: Task) -> Iterable[Knob]:
+    """What makes it need less."""
+    from mgpu.memory import knobs
+
+    return knobs.filling(task)
+
+
 ENGINE = Engine(
     name="tensorrt-llm",
     kinds=("inference",),
@@ -118,6 +134,8 @@ ENGINE = Engine(
     probe=probe,
     variables=variables,
     hub=hub,
+    memory=memory,
+    knobs=knobs,
 )
 """Its documentation gives a container the host's memory (--ipc host) and names no size: this is what vLLM has. The
 limits are those of its quick start."""

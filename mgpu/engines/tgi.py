@@ -13,6 +13,8 @@ from mgpu.catalog.repositories import TEXTS, local
 from mgpu.catalog.shards import equal_shares, fp8, heads_as_placed, heads_as_said, on_gpus
 from mgpu.values.command import Probe, Trial
 from mgpu.values.engine import Complaint, Engine, Hub, Spelling, said, secret, url
+from mgpu.values.memory import Correction, Estimate, Knob, Unknown
+from mgpu.values.model import Model
 from mgpu.values.plan import Task
 from mgpu.values.spec import Job
 
@@ -109,6 +111,20 @@ def chosen(files: Sequence[str]) -> list[str]:
     return [file for file in top if file.endswith(TEXTS) or (ending and file.endswith(ending) and file in weights)]
 
 
+def memory(task: Task, model: Model | None, corrections: Sequence[Correction]) -> tuple[Estimate, ...] | Unknown:
+    """What it needs on each of its GPUs."""
+    from mgpu.memory.uncalibrated import estimates
+
+    return estimates(task, model, corrections)
+
+
+def knobs(task: Task) -> Iterable[Knob]:
+    """What makes it need less."""
+    from mgpu.memory import knobs
+
+    return knobs.filling(task)
+
+
 ENGINE = Engine(
     name="tgi",
     kinds=("inference",),
@@ -143,6 +159,8 @@ ENGINE = Engine(
     environment=environment,
     arguments=arguments,
     hub=hub,
+    memory=memory,
+    knobs=knobs,
 )
 """The image listens on 80 unless it is told a port: mgpu tells it the one it is published on. It waits up to 90 seconds
 for requests in flight when it is asked to end."""

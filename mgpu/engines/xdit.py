@@ -6,11 +6,13 @@ session of its own that a stop does not reach.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from math import prod
 
 from mgpu.catalog.repositories import local, pipeline
 from mgpu.values.engine import Complaint, Engine, Hub, Spelling, degree, said, threads, written
+from mgpu.values.memory import Correction, Estimate, Knob, Unknown
+from mgpu.values.model import Model
 from mgpu.values.plan import Task
 from mgpu.values.spec import Job
 
@@ -76,6 +78,20 @@ def environment(task: Task) -> Mapping[str, str]:
     return threads(task, variables(task)["ranks"])
 
 
+def memory(task: Task, model: Model | None, corrections: Sequence[Correction]) -> tuple[Estimate, ...] | Unknown:
+    """What it needs on each of its GPUs."""
+    from mgpu.memory.diffusion import estimates
+
+    return estimates(task, model, corrections)
+
+
+def knobs(task: Task) -> Iterable[Knob]:
+    """What makes it need less."""
+    from mgpu.memory import knobs
+
+    return knobs.pictures(task)
+
+
 ENGINE = Engine(
     name="xdit",
     kinds=("inference",),
@@ -106,4 +122,6 @@ ENGINE = Engine(
     variables=variables,
     environment=environment,
     hub=hub,
+    memory=memory,
+    knobs=knobs,
 )

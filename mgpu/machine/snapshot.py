@@ -24,7 +24,7 @@ def read(folder: str, spec: Spec | None = None) -> Machine:
     packages = [engine.package for engine in engines if engine.package]
     pythons = sorted({job.python for job in spec.jobs if job.python}) if spec else ()
     masked = visible is not None and bool(found.gpus)
-    return Machine(
+    here = Machine(
         os.uname().nodename,
         tuple(replace(gpu, holder=held.get(gpu.id)) for gpu in found.gpus),
         measured.on_links(found.links, found.gpus, known.links),
@@ -44,6 +44,15 @@ def read(folder: str, spec: Spec | None = None) -> Machine:
         notes=found.notes + ((mask.note(visible or "", found.gpus),) if masked else ()) + known.notes,
         corrections=known.corrections,
     )
+    return _with_models(here, spec) if spec else here
+
+
+def _with_models(machine: Machine, spec: Spec) -> Machine:
+    """What the files of the spec's models say; of those whose sizes the spec gives itself nothing is read."""
+    from mgpu.machine import models
+
+    names = (engine_named(job.engine).model(job) for job in spec.jobs if not job.model_facts)
+    return models.attached(machine, filter(None, names), machine.folder or ".")
 
 
 def _memory() -> int:

@@ -59,7 +59,7 @@ def parts(model: Model) -> Parts:
 
 def key(model: Model) -> str:
     """The dimensions of a model as a text, by which what follows from them is remembered."""
-    return json.dumps(model.config, sort_keys=True)
+    return model.dimensions
 
 
 @lru_cache(maxsize=64)

@@ -15,6 +15,8 @@ from mgpu.values.spec import Job
 
 CALIBRATED = 0.03
 """By how much a line may differ from the same one of a boot log, up and down: allocators round."""
+OF_A_MODEL = ("CUDA graphs",)
+"""Lines that differ between models, so a log of another one says less of them."""
 SIZES = {"": 1, "k": 1000, "m": 10**6, "g": 10**9, "ki": 2**10, "mi": 2**20, "gi": 2**30}
 USUAL_CONTEXT = 8192
 """Tokens of a sequence where neither the spec nor the model says."""
@@ -112,7 +114,8 @@ def _meant(correction: Correction, task: Task, gpu: Gpu) -> bool:
 
 def _as_measured(line: Line, correction: Correction) -> Line:
     size, where = correction.bytes, f" ({correction.log})" if correction.log else ""
-    bounds = span(size * (1 - CALIBRATED), size, size * (1 + CALIBRATED))
+    off = 10 * CALIBRATED if line.name in OF_A_MODEL else CALIBRATED
+    bounds = span(size * (1 - off), size, size * (1 + off))
     return line._replace(bytes=bounds, source="calibrated", why=f"as a boot log of this host had it{where}")
 
 

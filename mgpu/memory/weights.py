@@ -37,9 +37,10 @@ DTYPES = {
 }
 VOCABULARY = 64
 """vLLM and SGLang make the vocabulary a multiple of this (vllm, layers/vocab_parallel_embedding.py)."""
-WIDE = 256
-"""Of what the rows of MXFP4 experts are a multiple on the GPU: the kernels of gpt-oss make 3072 of 2880, in one of the
-two dimensions (measured: 64.38 GiB for gpt-oss-120b under vLLM 0.11 on an H100)."""
+PART, WIDE, SCALED = 64, 256, 32
+"""MXFP4 experts on a Hopper GPU: each part of an expert's width is a multiple of 64, the inputs of a matrix one of 256
+(hidden 2880 becomes 3072), and 32 weights have a scale (vllm, quantization/mxfp4.py: create_weights; triton_kernels,
+hopper_value.py: swizzle_data). Measured: 64.38 GiB for gpt-oss-120b under vLLM 0.11 on one."""
 COPIED = frozenset(("attn_q_a", "attn_kv_a", "ffn_gate_inp", "indexer_q_b", "indexer_k", "indexer_proj"))
 """What every GPU of a tensor parallel group has whole (vllm, models/deepseek_v2.py: ReplicatedLinear)."""
 
@@ -174,18 +175,15 @@ def _read_over_reckoned(model: Model, stored: str, form: Format) -> float:
     """What the files' own sizes are of those that follow from the dimensions; 1 where none were read."""
     if not model.stored or model.stored.format != stored:
         return 1.0
-    counted = parts(model)
-    text = sum(_text(model, form))
-    read = model.stored.total - model.stored.other
-    whole = form.rest * (counted.embedding + counted.head) if counted.head else form.rest * counted.embedding
-    return max(read, whole) / text
+    read = model.stored.total - model.stored.other + form.rest * parts(model).small
+    return read / sum(_text(model, form))
 
 
 def _ends(model: Model, form: Format, tensor: int, first: bool, last: bool) -> float:
     """Embedding and head, with a vocabulary of whole 64s; a last stage has its own copy of an embedding that is the
     head too."""
     counted, h = parts(model), model.hidden or 0
-    padded = ceil((model.vocabulary or 0) / VOCABULARY) * VOCABULARY * h / tensor
+    padded = _up_to(model.vocabulary or 0, VOCABULARY) * h / tensor
     has_head = last and (counted.head > 0 or not first)
     return form.rest * (padded * first + padded * has_head + counted.small * last)
 
@@ -208,14 +206,24 @@ def _ways(tensor: Tensor, shares: Shares) -> int:
 
 
 def _experts(tensor: Tensor, form: Format, shares: Shares) -> float:
-    """Whole experts a GPU, or a part of each; MXFP4 has its own kernels, which want wide rows."""
-    size = size_of(tensor, form)
-    if form.only == "experts":
-        h = tensor.rows if "down" in tensor.role else tensor.columns
-        size *= ceil(h / WIDE) * WIDE / h
-    if shares.expert > 1:
-        return size * ceil(tensor.copies / shares.expert) / tensor.copies
-    return size / shares.tensor
+    """Whole experts a GPU, or a part of each."""
+    whole = ceil(tensor.copies / shares.expert)
+    parts_ = 1 if shares.expert > 1 else shares.tensor
+    if form.name == "mxfp4":
+        return whole * _swizzled(tensor, parts_)
+    return size_of(tensor, form) / tensor.copies * whole / parts_
+
+
+def _swizzled(tensor: Tensor, parts_: int) -> float:
+    """Bytes of one of `parts_` parts of one MXFP4 expert's matrix, as its kernels have it."""
+    down = "down" in tensor.role
+    part = _up_to((tensor.columns if down else tensor.rows) / parts_, PART)
+    inputs, outputs = (part, tensor.rows) if down else (tensor.columns, part)
+    return outputs * (_up_to(inputs, WIDE) / 2 + inputs / SCALED)
+
+
+def _up_to(size: float, multiple: int) -> int:
+    return ceil(size / multiple) * multiple
 
 
 def _split_of_gguf(model: Model, mix: str, shares: Shares, mine: range, stage: int, pipeline: int) -> int:

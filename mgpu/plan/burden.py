@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from mgpu.catalog.formats import formats
 from mgpu.memory.cache import cached
-from mgpu.memory.parts import parts
+from mgpu.memory.parts import Parts, parts
 from mgpu.memory.weights import on_gpu
 from mgpu.values.model import Model
 from mgpu.values.speed import Workload
+
+HEAD = 6.5625 / 8
+"""Bytes of a parameter of a GGUF file's output head, which is Q6_K in most mixes (llama.cpp, src/llama-quant.cpp)."""
 
 
 class Burden(NamedTuple):
@@ -53,9 +57,8 @@ def burden_of(model: Model, stored: str, workload: Workload, element: float = 2.
     cache takes `element` bytes. Raises ValueError for a model whose dimensions are not all known."""
     counted = parts(model)
     layers, hidden = len(counted.layers), model.hidden or 0
-    total, experts = float(on_gpu(model, stored)), _of_experts(model, stored)
-    head = float((counted.head or counted.embedding) * 2)
-    rest = max(0.0, total - experts - (counted.embedding + counted.head + counted.towers) * 2)
+    rest, experts = _between(model, stored, counted)
+    head = (counted.head or counted.embedding) * (HEAD if is_gguf(stored) else 2.0)
     attention = sum(layer.attention for layer in counted.layers)
     mlp = sum(layer.mlp + layer.router + layer.small for layer in counted.layers)
     every = sum(layer.experts for layer in counted.layers)
@@ -86,9 +89,24 @@ def burden_of(model: Model, stored: str, workload: Workload, element: float = 2.
     )
 
 
-def _of_experts(model: Model, stored: str) -> float:
-    """Bytes of all experts: twice what half of them is."""
-    return 2.0 * (on_gpu(model, stored) - on_gpu(model, stored, expert=2)) if model.experts else 0.0
+def _between(model: Model, stored: str, counted: Parts) -> tuple[float, float]:
+    """Bytes of what lies between embedding and head, without and of its experts: these are twice what half of them is,
+    and in a GGUF file about as many of the bytes as of the parameters."""
+    ends = (counted.embedding + counted.head) * (HEAD if is_gguf(stored) else 2.0) + 2.0 * counted.towers
+    whole = max(0.0, on_gpu(model, stored) - ends)
+    if not model.experts:
+        return whole, 0.0
+    if is_gguf(stored):
+        every = sum(layer.experts for layer in counted.layers)
+        experts = whole * every / max(1, sum(layer.total for layer in counted.layers))
+    else:
+        experts = 2.0 * (on_gpu(model, stored) - on_gpu(model, stored, expert=2))
+    return max(0.0, whole - experts), experts
+
+
+def is_gguf(stored: str) -> bool:
+    """Whether a format is a mix of a GGUF file."""
+    return stored not in formats()
 
 
 def _scanned(model: Model, tokens: int) -> float:

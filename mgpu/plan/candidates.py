@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import combinations
-from math import comb, prod
+from math import prod
 from typing import NamedTuple
 
 from mgpu.memory.weights import format_of
@@ -22,8 +22,8 @@ UNASKED = frozenset(("llamacpp", "ollama"))
 GROUPED = ("awq-int4", "gptq-int4", "fp8-block")
 """Formats in groups of 128, of which no GPU can have a part (vllm, quantization/fp8.py and utils/marlin_utils.py)."""
 GROUP = 128
-MANY = 200
-"""More groups than this are not compared: then only neighbours are."""
+MANY = 8
+"""Of more GPUs than this not all groupings are compared (of 16 there are two million pairings): they stay in order."""
 
 
 class Ruled(NamedTuple):
@@ -130,7 +130,7 @@ def ordered(gpus: tuple[Gpu, ...], layout: Layout, fabric: Fabric) -> tuple[Gpu,
     size = layout.tensor
     if size == 1 or size == len(gpus) or _alike(gpus, fabric):
         return gpus
-    if len(gpus) % size or comb(len(gpus) - 1, size - 1) > MANY:
+    if len(gpus) % size or len(gpus) > MANY:
         return gpus
     costs: dict[tuple[int, ...], float] = {}
 

@@ -10,22 +10,21 @@ from mgpu.values.machine import Gpu
 
 FORMATS = {"fp8": "fp8", "fp8-block": "fp8", "int8": "fp8", "nvfp4": "fp4"}
 """The rate that a format is reckoned at, where the card has it; what only stores weights small reckons in 16 bits."""
-TWO = 2.0
 
 
 class Card(NamedTuple):
-    """A GPU: `bandwidth` of its memory in bytes/s, operations a second by the format of the numbers, `link` in GB/s."""
+    """A GPU: `bandwidth` of its memory in bytes/s, operations a second by the format of the numbers."""
 
     bandwidth: float
     bf16: float
+    fp16: float
     fp8: float
     fp4: float
-    link: float
 
-    def rate(self, stored: str) -> float:
-        """Operations a second with weights in this format."""
-        kind = FORMATS.get(stored, "bf16")
-        return self.fp4 if kind == "fp4" else self.fp8 if kind == "fp8" else self.bf16
+    def rate(self, stored: str, half: bool = False) -> float:
+        """Operations a second with weights in this format; `half`: sums are kept in 16 bits too."""
+        kind = FORMATS.get(stored, "fp16" if half else "bf16")
+        return {"fp4": self.fp4, "fp8": self.fp8, "fp16": self.fp16, "bf16": self.bf16}[kind]
 
 
 def slowest(group: tuple[Gpu, ...]) -> Card | None:
@@ -47,4 +46,5 @@ def _card(product: str | None, name: str) -> Card | None:
     eight = rates.get("fp8") or sixteen
     if not sixteen:
         return None
-    return Card(found.bandwidth * 1e9, sixteen, eight, rates.get("fp4") or eight, found.pcie_bandwidth)
+    half = rates.get("fp16") or sixteen
+    return Card(found.bandwidth * 1e9, sixteen, half, eight, rates.get("fp4") or eight)

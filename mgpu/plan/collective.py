@@ -136,5 +136,5 @@ def _measured(wire: Wire, links: list[Link]) -> Wire:
 def through_host(gpus: int, rate: float | None) -> Wire:
     """What an engine has that always goes through the host's memory; `rate` in GB/s where it was measured."""
     shape = curve(pcie_system(False), gpus)
-    last = shape.seconds[0] + shape.sizes[-1] / (rate * 1e9) if rate else shape.seconds[-1]
+    last = shape.seconds[0] + shape.sizes[-1] * gpus / 2 / (rate * 1e9) if rate else shape.seconds[-1]
     return Wire(gpus, (shape.sizes[0], shape.sizes[-1]), (shape.seconds[0], last), 1.0, "the host's memory", rate or 8)

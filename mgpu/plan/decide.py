@@ -10,7 +10,7 @@ from mgpu.memory.weights import format_of
 from mgpu.plan.burden import Burden, burden_of
 from mgpu.plan.candidates import candidates, ordered
 from mgpu.plan.collective import Fabric
-from mgpu.plan.reasons import best, lost, named, unfit
+from mgpu.plan.reasons import best, lost, named, overfull, unfit
 from mgpu.plan.speed import speed
 from mgpu.values.choice import Choice, Decision
 from mgpu.values.engine import Engine, degree, said
@@ -66,7 +66,7 @@ def decide(
     rejected = [Choice(one.layout, gpus, None, None, None, f"{named(one.layout)}: {one.against}")
                 for one in ruled if one.against]  # fmt: skip
     tried = [_tried(one.layout, gpus, setting) for one in ruled if not one.against]
-    if burden is None or any(one.speed is None for one in tried):
+    if burden is None or any(one.speed is None for one in tried if one.verdict != "does not fit"):
         return _by_table(engine, gpus, setting.fabric, tried, rejected, policy)
     fitting = [one for one in tried if one.verdict != "does not fit"]
     too_large = [one._replace(why=unfit(one)) for one in tried if one.verdict == "does not fit"]
@@ -136,6 +136,8 @@ def _tried(layout: Layout, gpus: tuple[Gpu, ...], setting: Setting) -> Choice:
     burden, asked = setting.burden, setting.workload
     if burden is None:
         return Choice(layout, order, None, memory, verdict, "")
+    if isinstance(memory, Unknown) and (more := overfull(burden, layout, order)):
+        return Choice(layout, order, None, memory, "does not fit", more)
     room = held(memory, layout)
     fits_at_once = asked.concurrency if room is None else max(1, room // (asked.prompt + asked.output))
     at_once = asked._replace(concurrency=min(asked.concurrency, fits_at_once))

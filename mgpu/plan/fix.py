@@ -6,8 +6,12 @@ from collections.abc import Callable, Iterator, Mapping
 from itertools import combinations
 from typing import Any, NamedTuple, Union
 
+from mgpu.catalog.variants import variants
 from mgpu.engines import engine_named
 from mgpu.errors import NoRoom, SpecError, UsageError
+from mgpu.memory.weights import format_of
+from mgpu.plan import sums
+from mgpu.plan.tasks import model_of
 from mgpu.spec.check import check
 from mgpu.spec.override import changed
 from mgpu.values.machine import Machine
@@ -21,7 +25,7 @@ Estimating = Callable[[Spec], Union[tuple[Estimate, ...], Unknown]]
 
 STEP = 1024
 """Contexts are lowered to a multiple of this many tokens."""
-SPEED, CONTEXT, GPU = 1, 3, 5
+SPEED, CONTEXT, ACCURACY, GPU = 1, 3, 4, 5
 """What a change costs the user, as Knob.cost counts it."""
 MOST = 400
 """Specs that are looked at before it is given up."""
@@ -65,8 +69,7 @@ def verdict_of(estimates: tuple[Estimate, ...] | Unknown | None) -> Verdict | No
     """The worst verdict of a task's GPUs; None where it is not known."""
     if not estimates or isinstance(estimates, Unknown):
         return None
-    found = {estimate.verdict for estimate in estimates}
-    return "does not fit" if "does not fit" in found else "tight" if "tight" in found else "fits"
+    return sums.worst(estimates)
 
 
 def context_of(task: Task) -> int | None:
@@ -133,11 +136,27 @@ def _moves(spec: Spec, machine: Machine, task: Task) -> Iterator[_Move]:
     engine, path = engine_named(task.job.engine), task.job.path
     for knob in engine.knobs(task):
         yield _Move({(*path, *knob.path): knob.value}, knob.what, knob.cost)
+    if "quantization" in engine.takes:
+        yield from _fewer_bits(machine, task)
     if "context_length" in engine.takes:
         yield _Move({}, "", CONTEXT, lowers=True)
     if "parallel" in engine.takes:
         yield from _splits(task, path, engine.dimensions)
     yield from _more(spec, machine, task)
+
+
+def _fewer_bits(machine: Machine, task: Task) -> Iterator[_Move]:
+    """The same model's weights as others have quantized them, where a repository with them is known."""
+    job, model = task.job, model_of(task.job, machine)
+    if model is None or task.job.model is None or task.job.model.endswith(".gguf"):
+        return
+    now = format_of(job.model, job.quantization, model)
+    for variant in variants(model.id):
+        if variant.repository != job.model and not now.startswith(variant.format):
+            changes: dict[Path, Any] = {(*job.path, "model"): variant.repository}
+            if job.quantization:
+                changes[*job.path, "quantization"] = None
+            yield _Move(changes, f"its weights in {variant.format}: {variant.repository}", ACCURACY)
 
 
 def _splits(task: Task, path: Path, dimensions: tuple[str, ...]) -> Iterator[_Move]:

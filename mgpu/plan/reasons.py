@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from mgpu.plan.burden import Burden
 from mgpu.plan.cards import slowest
 from mgpu.plan.collective import product_of
 from mgpu.values.choice import Choice
@@ -28,7 +29,8 @@ def best(one: Choice, count: int, policy: Policy, workload: Workload) -> str:
         "throughput": f"about {found.tokens_per_second:.0f} tokens/s",
         "capacity": "it holds the most tokens",
     }[policy]
-    among = f", the best of {count} layouts that fit" if count > 1 else ""
+    which = "that fit" if one.verdict else "of which it is not known what they need of memory"
+    among = f", the best of {count} layouts {which}" if count > 1 else ""
     return f"{named(one.layout)}: {what} with {workload}{among}; most of it goes to {found.bottleneck}{_waits(one)}"
 
 
@@ -52,11 +54,20 @@ def lost(one: Choice, first: Choice, policy: Policy) -> str:
 def unfit(one: Choice) -> str:
     """Why a layout does not fit."""
     if one.memory is None or isinstance(one.memory, Unknown):
-        return f"{named(one.layout)}: does not fit"
+        return one.why or f"{named(one.layout)}: does not fit"
     worst = max(one.memory, key=lambda estimate: estimate.over())
     if worst.fault:
         return f"{named(one.layout)}: {worst.fault}"
     return f"{named(one.layout)}: GPU {worst.index} lacks {max(0, worst.over()) / GIB:.1f} GiB"
+
+
+def overfull(burden: Burden, layout: Layout, gpus: tuple[Gpu, ...]) -> str | None:
+    """For engines of whose memory nothing else is known: whether the weights alone are more than a GPU has free."""
+    share = burden.weights / layout.tensor / layout.pipeline
+    least = min(gpus, key=lambda gpu: gpu.free)
+    if share <= least.free:
+        return None
+    return f"{named(layout)}: the weights alone are {share / GIB:.1f} GiB on each, and GPU {least.index} has less free"
 
 
 def seconds(time: float) -> str:

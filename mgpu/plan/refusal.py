@@ -12,6 +12,7 @@ from mgpu.plan.links import UNKNOWN, words
 from mgpu.values.machine import Machine
 from mgpu.values.memory import Estimate, Unknown
 from mgpu.values.plan import Plan, Task
+from mgpu.values.spec import Spec
 
 
 def refusal(wishes: list[Wish], machine: Machine, ignore_foreign: bool, ever: bool) -> NoRoom:
@@ -43,15 +44,20 @@ def refusal(wishes: list[Wish], machine: Machine, ignore_foreign: bool, ever: bo
     return NoRoom("\n  ".join([message, *lines]), hint, ever)
 
 
-def unfitting(plan: Plan) -> NoRoom | None:
-    """The refusal of the first task that does not fit into the memory of its GPUs, with the sum; None where all may."""
+def unfitting(spec: Spec, plan: Plan) -> NoRoom | None:
+    """The refusal of the first task that does not fit into the memory of its GPUs, with the sum and what would fit;
+    None where all may."""
     task = next((task for task in plan.tasks if sums.verdict(task) == "does not fit"), None)
     if task is None or task.memory is None or isinstance(task.memory, Unknown):
         return None
     message = f"{task.name} does not fit: {sums.words(sums.biggest(task.memory))}"
     later = sums.worst(_emptied(task, task.memory)) != "does not fit"
-    hint = "it would fit were they empty: --wait waits for that" if later else "mgpu plan --fix shows what would fit"
-    return NoRoom(message, f"{hint}; --force runs it as it is", ever=later)
+    if later:
+        return NoRoom(message, "it would fit were they empty: --wait waits for that", ever=True)
+    from mgpu.plan.advice import advice
+
+    instead = "".join(f"{sentence}\n        " for sentence in advice(spec, plan.machine, task))
+    return NoRoom(message, f"{instead}--force starts it all the same", ever=False)
 
 
 def _emptied(task: Task, estimates: tuple[Estimate, ...]) -> list[Estimate]:

@@ -5,17 +5,17 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import NamedTuple
 
-from mgpu.catalog.models import by_name
 from mgpu.engines import engine_named
 from mgpu.plan.choose import Chosen
 from mgpu.plan.copies import Copy
 from mgpu.plan.layout import laid_out
 from mgpu.plan.links import UNKNOWN, Links, words
+from mgpu.plan.models import model_of
 from mgpu.spec.versions import version_of
+from mgpu.values.choice import Decision
 from mgpu.values.engine import Engine
 from mgpu.values.machine import Machine
 from mgpu.values.memory import Estimate, Unknown
-from mgpu.values.model import Model
 from mgpu.values.plan import Layout, Task
 from mgpu.values.spec import Job, Spec
 
@@ -63,7 +63,7 @@ def _settled(task: Task, engine: Engine, site: Site) -> tuple[Task, str | None]:
     def needs(layout: Layout, gpus: Chosen) -> tuple[Estimate, ...] | Unknown:
         return engine.memory(replace(task, layout=layout, gpus=gpus), model, site.machine.corrections)
 
-    if task.job.kind != "inference" or len(task.gpus) == 1 or not {"tensor", "pipeline"} & set(engine.dimensions):
+    if len(task.gpus) == 1 or not _splits(task, engine):
         return replace(task, memory=needs(task.layout, task.gpus)), None
     from mgpu.plan.decide import decide
 
@@ -73,6 +73,24 @@ def _settled(task: Task, engine: Engine, site: Site) -> tuple[Task, str | None]:
         return replace(task, memory=needs(task.layout, task.gpus), decision=decision), None
     chosen = replace(task, layout=best.layout, gpus=best.gpus, memory=best.memory, decision=decision)
     return chosen, f"layout: {best.why}"
+
+
+def _splits(task: Task, engine: Engine) -> bool:
+    """Whether it is a server whose engine can split a model."""
+    return task.job.kind == "inference" and bool({"tensor", "pipeline"} & set(engine.dimensions))
+
+
+def decided(task: Task, machine: Machine) -> Decision | None:
+    """How the layout of a planned task was chosen, and how fast it is: on one GPU, where there was nothing to choose, it
+    is asked only now. None for what is no server, and without GPUs."""
+    engine = engine_named(task.job.engine)
+    if task.decision or not task.gpus or not _splits(task, engine):
+        return task.decision
+    from mgpu.plan.decide import decide
+
+    memory = task.memory or Unknown("it has not been asked")
+    model = model_of(task.job, machine)
+    return decide(task.job, engine, task.gpus, machine.links, model, task.job.policy, lambda *_: memory)
 
 
 def _runtime(job: Job, machine: Machine) -> tuple[str, str | None]:
@@ -102,8 +120,3 @@ def _because(job: Job, gpus: Chosen, machine: Machine, links: Links) -> str | No
         return f"GPU: {'the first that is free' if alone else 'free, and it leaves the most NVLink together'}"
     worst = links.worst(gpus)
     return f"GPUs: joined by {words(worst)}" + (", the best there is free" if worst < UNKNOWN else "")
-
-
-def model_of(job: Job, machine: Machine) -> Model | None:
-    """Temporary."""
-    return by_name(engine_named(job.engine).model(job) or "")

@@ -29,7 +29,7 @@ def memory(compiled: Compiled) -> None:
     """Raise NoRoom, with the sum, for a task that does not fit into the memory of its GPUs."""
     from mgpu.plan.refusal import unfitting
 
-    refusal = unfitting(compiled.plan)
+    refusal = unfitting(compiled.spec, compiled.plan)
     if refusal:
         raise refusal
 

@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 from mgpu.engines import ENGINES, engine_named
+from mgpu.spec.facts import FACTS
 from mgpu.spec.scalars import Anything, Choice, Duration, Flag, Integer, Settings, Size, Text
 from mgpu.spec.shapes import Array, Either, Key, Made, Record, Shape, Table
 from mgpu.values.machine import LINK_KINDS
@@ -182,6 +183,7 @@ ENGINE = {
     "parallel": Key(PARALLEL, "the parallel layout: auto, or sizes"),
     "version": Key(Text(r"[0-9A-Za-z][A-Za-z0-9._+-]*", "a version in quotes, as '0.32.0'"), "the engine's version"),
 }
+MODEL = {"model_facts": Key(FACTS, "the sizes of a model that mgpu does not know")}
 RECIPE = Record(
     dict,
     {
@@ -241,8 +243,8 @@ def _job(kind: str, /, **given: Any) -> Job:
 
 
 KEYS: dict[str, dict[str, Key]] = {
-    "inference": COMMON | _engines("inference") | ENGINE | {"config": SCRIPT["config"]} | SERVER | CHOSEN,
-    "training": COMMON | _engines("training") | ENGINE | SCRIPT,
+    "inference": COMMON | _engines("inference") | ENGINE | MODEL | {"config": SCRIPT["config"]} | SERVER | CHOSEN,
+    "training": COMMON | _engines("training") | ENGINE | MODEL | SCRIPT,
     "task": COMMON | {"command": ENGINE["command"]._replace(required=True)} | SERVER,
 }
 """The keys of each kind of job."""
@@ -258,6 +260,7 @@ def elsewhere(kind: str, keys: dict[str, Key]) -> Callable[[str], str | None]:
         for key, inner in (
             ("gpus", ("count", "memory", "link", "ids", "share")),
             ("parallel", tuple(Parallel._fields)),
+            ("model_facts", ("parameters", "layers", "hidden", "heads", "kv_heads", "vocabulary")),
         ):
             if name in inner and key in keys:
                 return f"put it under {key}: {{{name}: ...}}"

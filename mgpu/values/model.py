@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Literal, NamedTuple
 
 Origin = Literal["the spec", "safetensors headers", "GGUF table", "config.json", "the hub", "the catalogue"]
@@ -53,6 +55,11 @@ class Model:
     facts: Mapping[str, Any] = field(default_factory=dict)
     stored: Stored | None = None
     origin: Origin = "the catalogue"
+
+    @cached_property
+    def dimensions(self) -> str:
+        """`config` as a text, by which what follows from it is remembered."""
+        return json.dumps(self.config, sort_keys=True)
 
     @property
     def intermediate(self) -> int | None:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from mgpu.errors import Problem
 from mgpu.values.document import Document
 from mgpu.values.mark import Path
+from mgpu.values.model import Model
 from mgpu.values.speed import Policy
 
 CONFIG = "${config}"
@@ -75,6 +76,7 @@ class Job:
     model: str | None = None
     quantization: str | None = None
     context_length: int | None = None
+    model_facts: Model | None = None
     gpus: Gpus = Gpus()
     parallel: Parallel = Parallel()
     policy: Policy = "latency"

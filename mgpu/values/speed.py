@@ -32,8 +32,8 @@ class Speed(NamedTuple):
     """What a layout does under a workload. `ttft`: seconds to the first token, the mean of all requests if they come at
     once; `tpot`: seconds between two tokens of one request, between which prompts of others are read too; `request`:
     seconds of one request from end to end; `tokens_per_second` that all requests together are given, and
-    `prompts_per_second` that are read, in tokens. `low` and `high` are the band of `tokens_per_second`. `parts` make up `request`, the
-    largest first."""
+    `prompts_per_second` that are read, in tokens. `low` and `high` are the band of `tokens_per_second`. `parts` make
+    up `request`, the largest first."""
 
     ttft: float
     tpot: float

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -70,7 +72,7 @@ def test_more_bits_take_more(model: Model) -> None:
 def test_what_lies_on_the_devices_is_the_file_less_the_embedding(cuts: list[int]) -> None:
     found = stored(known("llama-3.1-8b"), "Q4_K_M")
     edges = [0, *sorted(cuts), 32]
-    counts = tuple(b - a for a, b in zip(edges, edges[1:], strict=False))
+    counts = tuple(b - a for a, b in pairwise(edges))
     shares = placed(found, counts)
     assert sum(share.layers + share.head for share in shares) == found.total - found.embedding
     assert sum(share.head > 0 for share in shares) == 1

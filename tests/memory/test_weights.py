@@ -130,3 +130,14 @@ def test_experts_that_are_shared_out_whole() -> None:
 def test_the_table_of_rotations() -> None:
     assert rotary(known("llama-3.1-8b")) == 32 * 2**20
     assert rotary(known("deepseek-v3")) == 163840 * 64 * 2
+
+
+def test_the_experts_of_gpt_oss_are_wider_on_a_gpu() -> None:
+    """The gate's 2880 inputs become 3072, the 1440 outputs that each of two GPUs has become 1472."""
+    model, each = known("gpt-oss-120b"), 36 * 128
+    parts_ = 2 * 1472 * (3072 / 2 + 2880 / 32) + 2880 * (1536 / 2 + 1472 / 32)
+    dense = on_gpu(
+        replace(model, config={**model.config, "moe": {**model.config["moe"], "num_experts": 0}}), "mxfp4", 2
+    )
+    assert on_gpu(model, "mxfp4", 2) - dense == pytest.approx(each * parts_, rel=5e-3)
+    assert on_gpu(model, "mxfp4", 1) / GIB == pytest.approx(64.33, abs=0.01)

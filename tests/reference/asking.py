@@ -29,7 +29,13 @@ def asked(row: Row) -> dict[str, Any]:
         return _memory(row)
     if row["kind"] == "tp_sweep_nvswitch":
         return _sweep(row)
-    return {name: row.get(name) for name in ("kind", "what", "setup")} | {"options": options(row)}
+    seen = {name: row.get(name) for name in ("kind", "what", "setup")}
+    return seen | {"source": where(row), "options": options(row)}
+
+
+def where(row: Row) -> str:
+    """Who published the row, which tells the engine where nothing else does, but not which row of theirs it is."""
+    return " ".join(re.sub(r"[#@]\w+|\b(issue|PR|discussion)\b", "", str(row.get("source") or "")).split())
 
 
 def _memory(row: Row) -> dict[str, Any]:

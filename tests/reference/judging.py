@@ -34,7 +34,11 @@ class Judged(NamedTuple):
 def judged(row: Row, known: Mapping[str, Answer]) -> Judged:
     """How the row is answered."""
     answer = known.get(row["kind"])
-    given = answer(asked(row)) if answer else None
+    given: object = None
+    try:
+        given = answer(asked(row)) if answer else None
+    except Exception as error:  # noqa: BLE001 - a row that breaks the planner is a row without an answer
+        given = error
     if "inputs" in row:
         return _memory(row, given)
     return _sweep(row, given) if row["kind"] == "tp_sweep_nvswitch" else _layout(row, given)

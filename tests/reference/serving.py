@@ -9,14 +9,19 @@ from dataclasses import replace
 from typing import Any
 
 from mgpu.catalog.engine_memory import constant
+from mgpu.catalog.formats import gguf_mix
 from mgpu.catalog.gpus import by_name as product_named
 from mgpu.catalog.models import by_name
-from mgpu.memory import vllm, vllm_peak
+from mgpu.memory import diffusion, llamacpp, ollama, sglang, uncalibrated, vllm, vllm_peak
+from mgpu.memory.cache import cached
 from mgpu.memory.vllm_cache import Shape, cache_tokens
 from mgpu.memory.vllm_peak import Batch, Place
-from mgpu.memory.weights import format_of, on_gpu, rotary
-from mgpu.values.memory import GIB
+from mgpu.memory.weights import format_of, nominal, on_gpu, rotary
+from mgpu.values.machine import Gpu
+from mgpu.values.memory import GIB, MIB, Estimate, Unknown, exactly
 from mgpu.values.model import Model
+from mgpu.values.plan import Layout, Task
+from mgpu.values.spec import Gpus, Job, Parallel
 
 Row = Mapping[str, Any]
 WORDS = {
@@ -38,8 +43,7 @@ def named(text: str) -> tuple[str, dict[str, int]]:
     """The id of a model, and the dimensions that stand in brackets behind it."""
     name, _, rest = text.partition(" (")
     found: dict[str, int] = {}
-    for part in rest.rstrip(")").split(","):
-        part = part.strip().lower()
+    for part in (text.strip().lower() for text in rest.rstrip(")").split(",")):
         if match := re.fullmatch(r"(\d+) kv heads x (\d+)", part):
             found |= {"num_key_value_heads": int(match[1]), "head_dim": int(match[2])}
         elif match := re.fullmatch(r"(\d+) ([a-z_ -]+)", part) or re.fullmatch(r"([a-z_ -]+) (\d+)", part):
@@ -217,6 +221,204 @@ def old_tokens(row: Row) -> float:
     return tokens({**row, "inputs": inputs})
 
 
+def buffers(row: Row) -> float:
+    """A buffer of llama.cpp's, in MiB: logits, keys and values, or the model."""
+    inputs, what = row["inputs"], str(row.get("what", "")).lower()
+    if "compute" in what:
+        return compute(inputs) / MIB
+    if "model" in what and "kv" not in what and "cache" not in what:
+        model = model_of(inputs)
+        name = str(inputs.get("quant") or inputs.get("file") or inputs.get("quantization") or inputs["model"])
+        stored = llamacpp.stored_of(model, name)
+        return (sum(stored.layers) + (stored.head or stored.embedding) + stored.other) / MIB
+    return kept(inputs) / MIB
+
+
+def compute(inputs: Row) -> float:
+    sizes = model_of(inputs) if "model" in inputs else Model("", "")
+    return float(
+        llamacpp.compute_buffer(
+            int(inputs.get("hidden") or sizes.hidden or 0),
+            int(inputs.get("vocab") or sizes.vocabulary or 0),
+            min(int(inputs.get("ubatch", 512)), int(inputs.get("ctx") or 512)),
+            int(inputs.get("ctx") or 0),
+            int(inputs.get("heads") or sizes.heads or 0),
+            inputs.get("flash_attn", True) not in (False, "off"),
+        )
+    )
+
+
+def kept(inputs: Row) -> float:
+    """Bytes of keys and values: of layers that a row describes, else of its model."""
+    kinds = inputs.get("kv_type") or inputs.get("type_k"), inputs.get("kv_type") or inputs.get("type_v")
+    size, context = llamacpp.element(*kinds), int(inputs["ctx"])
+    count = inputs.get("layers_on_gpu") or inputs.get("layers")
+    if "kv_dim" in inputs and count:
+        return float(2 * count * inputs["kv_dim"] * llamacpp.padded(context) * size)
+    model = model_of(inputs)
+    mine = range(int(count)) if count else None
+    return float(llamacpp.cache_bytes(model, context, size, mine, int(inputs.get("ubatch", 512))))
+
+
+def sglang_cache(row: Row) -> float:
+    """Keys and values of SGLang's pool in GiB, or one of them."""
+    inputs, what = row["inputs"], str(row.get("what", ""))
+    per_token = inputs.get("bytes_per_token")
+    if per_token is None:
+        per_token = cached(model_of(inputs), 1, vllm.cache_element(inputs.get("kv_dtype")), int(inputs.get("tp", 1)))
+    if "tokens" not in inputs:
+        pool = float(inputs.get("kv_pool_GiB") or inputs.get("pool_GiB") or 0) * GIB
+        return pool // per_token
+    one = re.match(r"[KV] (part|size)", what)
+    size = sglang.half(per_token, inputs["tokens"]) if one else per_token * inputs["tokens"]
+    return float(size) / GIB
+
+
+def picture(row: Row) -> float:
+    """A diffusion pipeline after loading, or at its peak, in GiB."""
+    inputs, what = row["inputs"], str(row.get("what", ""))
+    model, kind = model_of(inputs), str(inputs.get("precision", "bf16"))
+    if "peak" not in what:
+        return diffusion.loaded(model, kind) / GIB
+    sizes = (int(inputs.get(name, usual)) for name, usual in (("height", 1024), ("width", 1024), ("batch", 1)))
+    return diffusion.peak(model, kind, *sizes, bool(inputs.get("offload"))) / GIB
+
+
+def machine_of(inputs: Row) -> list[Gpu]:
+    """The GPUs of a row: "8x L40S 48GB", or one product and a tensor parallel size."""
+    text = str(inputs.get("gpu") or inputs.get("gpus") or "H100 80GB")
+    found = re.match(r"(\d+) ?x ?(.*)", text)
+    count = int(found[1]) if found else int(inputs.get("gpu_count") or 0)
+    count = count or int(inputs.get("tp", 1)) * int(inputs.get("pp", 1)) * int(inputs.get("dp", 1))
+    name, memory = product_of(found[2] if found else text)
+    if "total_GiB" in inputs:
+        memory = int(float(inputs["total_GiB"]) * GIB)
+    product = product_named(name)
+    capability = product.compute_capability if product else None
+    return [Gpu(index, name, memory, memory, compute_capability=capability) for index in range(count)]
+
+
+FLAGS = {
+    "util": "gpu-memory-utilization",
+    "max_num_seqs": "max-num-seqs",
+    "max_num_batched_tokens": "max-num-batched-tokens",
+    "block_size": "block-size",
+    "kv_cache_dtype": "kv-cache-dtype",
+    "enforce_eager": "enforce-eager",
+    "mem_fraction_static": "mem-fraction-static",
+    "n_gpu_layers": "n-gpu-layers",
+}
+"""What a row calls a flag."""
+ENGINES = {"vllm": "vllm", "sglang": "sglang", "llama.cpp": "llamacpp", "llamacpp": "llamacpp", "ollama": "ollama",
+           "tgi": "tgi", "diffusers": "diffusers"}  # fmt: skip
+
+
+def engine_of(row: Row) -> str:
+    """The engine of a row that starts a server: as it says, else vLLM; llama.cpp for a GGUF file."""
+    inputs = row["inputs"]
+    said = str(inputs.get("engine") or "").lower()
+    for name, engine in ENGINES.items():
+        if name in said or (name != "vllm" and name in inputs):
+            return engine
+    text = f"{inputs.get('quant', '')} {inputs.get('model', '')} {inputs.get('format', '')}"
+    return "llamacpp" if re.search(r"gguf|q\d_[k01]|iq\d", text.lower()) else "vllm"
+
+
+def task_of(row: Row) -> Task:
+    inputs, gpus = row["inputs"], tuple(machine_of(row["inputs"]))
+    args = {flag: inputs[name] for name, flag in FLAGS.items() if name in inputs}
+    if str(inputs.get("dtype", "")) == "float32":
+        args["dtype"] = "float32"
+    asked = inputs.get("quant") or inputs.get("quantization") or inputs.get("format")
+    stages = int(inputs.get("pp", 1))
+    tensor = int(inputs.get("tp") or len(gpus) // stages)
+    engine = engine_of(row)
+    layout = Layout(pipeline=len(gpus)) if engine in ("llamacpp", "ollama") else Layout(tensor, stages)
+    context = inputs.get("max_model_len") or inputs.get("context") or inputs.get("ctx")
+    job = Job(
+        "inference",
+        "row",
+        engine,
+        True,
+        model=named(str(inputs["model"]))[0],
+        quantization=str(asked).replace(" at load", "") if asked else None,
+        context_length=int(context) if context else None,
+        gpus=Gpus(len(gpus)),
+        parallel=Parallel(layout.tensor, layout.pipeline),
+        args=args,
+    )
+    version = version_of(inputs) if engine == "vllm" else None
+    return Task("row", job, gpus, len(gpus), layout=layout, version=version)
+
+
+def fits(row: Row) -> bool:
+    """Whether a row's job starts, or its training runs, on its GPUs."""
+    inputs = row["inputs"]
+    text = " ".join(str(inputs.get(name, "")) for name in ("recipe", "method", "training")).strip()
+    if text or "fine-tune" in str(row.get("what", "")):
+        return trains(row)
+    model, task = model_of(inputs), task_of(row)
+    if model.kind == "diffusion":
+        return (
+            diffusion.peak(model, str(inputs.get("precision") or inputs.get("dtype") or "bf16")) <= task.gpus[0].memory
+        )
+    found = ESTIMATES[task.job.engine](task, model, ())
+    if isinstance(found, Unknown):
+        return by_its_name(inputs, task)
+    if "weights_GiB_reported" in inputs or "weights_GiB" in inputs:
+        found = tuple(_as_reported(one, weights(inputs)) for one in found)
+    return all(one.verdict != "does not fit" for one in found)
+
+
+def by_its_name(inputs: Row, task: Task) -> bool:
+    """Of a model whose dimensions are not known: the parameters in its name in their format, and a tenth for the rest.
+    The product itself says that such a model is unknown."""
+    count = re.search(r"(?:(\d+)x)?(\d+(?:\.\d+)?) ?b\b", str(inputs["model"]).lower())
+    params = float(count[2]) * 1e9 * int(count[1] or 1) if count else 0.0
+    stored = stored_of(inputs, Model("", ""))
+    size = nominal(int(params), stored if gguf_mix(stored) is None else "nf4")
+    return params > 0 and 1.1 * size <= 0.9 * sum(gpu.memory for gpu in task.gpus)
+
+
+def _as_reported(one: Estimate, size: float) -> Estimate:
+    """With the weights that the row itself gives."""
+    lines = tuple(line._replace(bytes=exactly(size)) if line.name == "weights" else line for line in one.lines)
+    return replace(one, lines=lines)
+
+
+def trains(row: Row) -> bool:
+    """Whether a fine-tuning fits: short sequences, one at a time, recomputed on the way back, as their authors run
+    them who publish the smallest GPU."""
+    from mgpu.memory.training import lines
+
+    from mgpu.values.recipe import Recipe
+
+    inputs = row["inputs"]
+    text = f"{inputs.get('recipe', '')} {inputs.get('method', '')} {row.get('what', '')}".lower()
+    method = "qlora" if "qlora" in text or "4-bit" in text else "lora" if "lora" in text else "full"
+    paged = ("paged-" if "paged" in text else "") + "adamw" + ("-8bit" if "8-bit" in text or "8bit" in text else "")
+    recipe = Recipe(
+        method,
+        "amp" if "amp" in text else "bf16",
+        "adafactor" if "adafactor" in text else paged,
+        micro_batch=int(inputs.get("batch", 1)),
+        sequence=int(inputs.get("seq") or inputs.get("sequence") or 512),
+        checkpointing=True,
+    )
+    gpus = machine_of(inputs)
+    found = lines(model_of(inputs), recipe, len(gpus))
+    return sum(line.bytes.expected for line in found) <= gpus[0].memory
+
+
+ESTIMATES = {
+    "vllm": vllm.estimates,
+    "sglang": sglang.estimates,
+    "llamacpp": llamacpp.estimates,
+    "ollama": ollama.estimates,
+    "tgi": uncalibrated.estimates,
+}
+
+
 def in_gib(answer: Callable[[Row], float]) -> Callable[[Row], float]:
     return lambda row: answer(row["inputs"]) / GIB
 
@@ -228,4 +430,8 @@ ANSWERS: dict[str, Callable[[Row], object]] = {
     "vllm_kv_tokens": tokens,
     "vllm_kv_tokens_old": old_tokens,
     "vllm_kv_hybrid": tokens,
+    "llamacpp_buffers": buffers,
+    "sglang_kv": sglang_cache,
+    "diffusion": picture,
+    "fits": fits,
 }

@@ -1,0 +1,204 @@
+"""Show what a spec needs and gets on a machine: memory, layout, speed and price; or compare machines, or mend it."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mgpu.cli import show, source
+from mgpu.errors import NoRoom, SpecError, UsageError
+
+if TYPE_CHECKING:
+    from mgpu.catalog.prices import Prices
+    from mgpu.cli.comparison import Row
+    from mgpu.plan.fix import Fix
+    from mgpu.values.machine import Machine
+    from mgpu.values.plan import Plan, Task
+    from mgpu.values.spec import Spec
+
+POLICIES = ("latency", "throughput", "capacity")
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    source.add_files(parser)
+    parser.add_argument(
+        "--machine",
+        dest="machines",
+        action="append",
+        default=[],
+        metavar="MACHINE",
+        help="a machine file, or a shorthand as 2xrtx-4090, in place of this host; several are compared",
+    )
+    parser.add_argument("--policy", choices=POLICIES, help="what layouts are chosen for, in place of the spec's policy")
+    parser.add_argument("--prices", metavar="FILE", help="your own price list: date, source, gpus: {h100-sxm: 2.49}")
+    parser.add_argument("--fix", action="store_true", help="print, as a diff, the cheapest change that makes it fit")
+    parser.add_argument("--json", action="store_true", help="print all of it as JSON")
+
+
+def main(options: argparse.Namespace) -> int:
+    if options.fix and (options.json or len(options.machines) > 1):
+        raise UsageError("--fix mends a spec for one machine, and prints a diff")
+    prices = _prices(options.prices)
+    worst, answers = 0, []
+    for path in source.files(options.files):
+        try:
+            code, answer = _answered(path, options, prices)
+        except (SpecError, NoRoom) as error:
+            named = NoRoom(f"{path}: {error.message}", error.hint, error.ever) if isinstance(error, NoRoom) else error
+            worst = max(worst, min(1, show.failed(named)))
+            continue
+        worst = max(worst, code)
+        answers.append(answer)
+    if options.json:
+        import json
+
+        print(json.dumps(answers[0] if len(answers) == 1 else answers, indent=2, ensure_ascii=False))
+    else:
+        between = "" if options.fix else "\n"
+        print(between.join(answers), end="")
+    return worst
+
+
+def _answered(path: Path, options: argparse.Namespace, prices: Prices | None) -> tuple[int, Any]:
+    """The exit code of one spec, and what is printed of it."""
+    spec = _spec(path, options)
+    show.warn(spec.document, spec.warnings)
+    if options.fix:
+        return _mended(path, spec, source.machine(path, spec, next(iter(options.machines), None)))
+    if len(options.machines) > 1:
+        return _compared(path, spec, options, prices)
+    from mgpu import compile_spec
+
+    machine = source.machine(path, spec, next(iter(options.machines), None))
+    done = compile_spec(spec, machine)
+    lacking = _lacking(done.plan)
+    code = int(lacking is not None)
+    if options.json:
+        from mgpu.command.data import plain
+
+        return code, plain(done.plan, done.commands, prices, priced=True)
+    from mgpu.cli.drawing import picture
+
+    _warn_of_others(spec, done.plan)
+    fix = _fix(spec, machine, lacking) if lacking else None
+    mends = {lacking.job.name: f"it {_verb(fix)} with {fix.words}: --fix shows the change"} if lacking and fix else {}
+    lines = picture(done.plan, _width(), prices, mends, colour=show.colour(sys.stdout))
+    return code, "\n".join(lines) + "\n"
+
+
+def _spec(path: Path, options: argparse.Namespace) -> Spec:
+    """The spec, with the policy of the command line for all its jobs that have one."""
+    spec = source.spec(path, options.sets)
+    if not options.policy:
+        return spec
+    from mgpu.spec.check import check
+    from mgpu.spec.override import changed
+
+    jobs = [job for job in spec.jobs if job.kind == "inference"]
+    return check(changed(spec.document, {(*job.path, "policy"): options.policy for job in jobs}))
+
+
+def _prices(name: str | None) -> Prices | None:
+    if not name:
+        return None
+    from mgpu.spec.prices import load
+
+    return load(name, source.text(name))
+
+
+def _width() -> int | None:
+    """The columns to fit in; None where no person sits in front of them."""
+    return os.get_terminal_size(sys.stdout.fileno()).columns if sys.stdout.isatty() else None
+
+
+def _warn_of_others(spec: Spec, plan: Plan) -> None:
+    """Warnings, but for those that say what the picture says."""
+    show.warn(spec.document, [problem for problem in plan.warnings if " does not fit: " not in problem.message])
+
+
+def _lacking(plan: Plan) -> Task | None:
+    """The first task that does not fit."""
+    from mgpu.plan import sums
+
+    return next((task for task in plan.tasks if sums.verdict(task) == "does not fit"), None)
+
+
+def _compared(path: Path, spec: Spec, options: argparse.Namespace, prices: Prices | None) -> tuple[int, Any]:
+    from mgpu.cli.comparison import compared
+
+    rows = [_row(spec, name, source.machine(path, spec, name)) for name in options.machines]
+    code = int(all(row.plan is None or _lacking(row.plan) is not None for row in rows))
+    if options.json:
+        from mgpu.command.data import plain
+
+        return code, [
+            plain(row.plan, (), prices, priced=True) if row.plan else {"machine": row.machine, "why": row.why}
+            for row in rows
+        ]
+    return code, "\n".join(compared(rows, _width(), prices, colour=show.colour(sys.stdout))) + "\n"
+
+
+def _row(spec: Spec, name: str, machine: Machine) -> Row:
+    from mgpu.cli.comparison import Row
+    from mgpu.plan import place
+
+    try:
+        return Row(name, place(spec, machine))
+    except NoRoom as error:
+        return Row(name, None, error.message)
+    except SpecError as error:
+        return Row(name, None, "; ".join(problem.message for problem in error.problems))
+
+
+def _mended(path: Path, spec: Spec, machine: Machine) -> tuple[int, str]:
+    """The diff that makes the first task fit that does not; nothing where all do."""
+    from mgpu.plan import place, sums
+    from mgpu.spec.edit import diff, edited
+
+    plan = place(spec, machine)
+    task = _lacking(plan)
+    _known(plan)
+    if task is None:
+        print(f"{path}: it fits on {machine.name} as it is", file=sys.stderr)
+        return 0, ""
+    fix = _fix(spec, machine, task)
+    if fix is None:
+        words = sums.words(sums.biggest(task.memory)) if isinstance(task.memory, tuple) else "it does not fit"
+        hint = "a smaller model or format, or a larger machine"
+        raise NoRoom(f"{task.name} does not fit, and no change that mgpu knows of helps: {words}", hint, ever=False)
+    print(f"{path}: {task.name} {_verb(fix)} with {fix.words}", file=sys.stderr)
+    text = edited(spec.document, fix.changes)
+    return 0, diff(spec.document.text, text, str(path))
+
+
+def _known(plan: Plan) -> None:
+    """Raise NoRoom where whether a task fits is not known, and no other lacks anything."""
+    from mgpu.values.memory import Unknown
+
+    why = next((task.memory for task in plan.tasks if isinstance(task.memory, Unknown)), None)
+    if why and _lacking(plan) is None:
+        raise NoRoom(f"whether it fits is not known: {why.why}", why.hint, ever=False)
+
+
+def _verb(fix: Fix) -> str:
+    return "fits" if fix.verdict == "fits" else "fits tightly"
+
+
+def _fix(spec: Spec, machine: Machine, task: Task) -> Fix | None:
+    from mgpu.plan import place
+    from mgpu.plan.fix import fixes
+    from mgpu.values.memory import Estimate, Unknown
+
+    def estimating(candidate: Spec) -> tuple[Estimate, ...] | Unknown:
+        found: list[Estimate] = []
+        for other in place(candidate, machine).tasks:
+            if other.job.name == task.job.name:
+                if other.memory is None or isinstance(other.memory, Unknown):
+                    return other.memory or Unknown("nothing is known of it")
+                found += other.memory
+        return tuple(found)
+
+    return fixes(spec, machine, task, estimating)

@@ -1,0 +1,64 @@
+"""A task of Ollama's and its model in, what it needs on each GPU out: as llama.cpp, which it runs, uncalibrated.
+
+Facts from ollama/ollama at fb3076099: a tag without a quantization is Q4_K_M; the context is OLLAMA_CONTEXT_LENGTH,
+else 4096, 32768 or 262144 tokens by the memory of all GPUs (server/routes.go), times OLLAMA_NUM_PARALLEL (1).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from mgpu.memory import llamacpp
+from mgpu.memory.serving import whole
+from mgpu.values.engine import said
+from mgpu.values.memory import GIB, Correction, Estimate, Unknown
+from mgpu.values.model import Model
+from mgpu.values.plan import Task
+
+BY_MEMORY = ((24, 4096), (48, 32768))
+"""GPUs that have less than so many GiB together: the context that it takes."""
+LARGEST = 262144
+BATCH = 512
+
+
+def context(task: Task, model: Model) -> int:
+    """Tokens of the context: as said, else by the GPUs, and never more than the model knows."""
+    if task.job.context_length:
+        return task.job.context_length
+    together = sum(gpu.memory for gpu in task.gpus)
+    usual = next((tokens for below, tokens in BY_MEMORY if together < below * GIB), LARGEST)
+    return min(usual, model.context or usual)
+
+
+def estimates(
+    task: Task, model: Model | None, corrections: Sequence[Correction] = ()
+) -> tuple[Estimate, ...] | Unknown:
+    """What the task needs on each of its GPUs, in their order; those that it leaves idle need nothing."""
+    if model is None or not task.gpus:
+        return llamacpp.estimates(task, model, corrections)
+    requests = whole(task.job, 1, "OLLAMA_NUM_PARALLEL")
+    kind = said(task.job, "OLLAMA_KV_CACHE_TYPE")
+    args = {"cache-type-k": kind, "cache-type-v": kind, "parallel": requests} if kind else {"parallel": requests}
+    job = replace(task.job, context_length=context(task, model) * requests, args=args)
+    found = llamacpp.estimates(replace(task, job=job, split=_on_one(task, model, job.context_length or 0)), model, ())
+    return found if isinstance(found, Unknown) else tuple(_guessed(one) for one in found)
+
+
+def _on_one(task: Task, model: Model, tokens: int) -> tuple[int, ...]:
+    """All layers on the first GPU that has room for them, unless it is to spread; nothing where none has."""
+    spread = task.layout.pipeline > 1 or said(task.job, "OLLAMA_SCHED_SPREAD") in (True, 1, "1", "true")
+    if spread or len(task.gpus) == 1:
+        return ()
+    for at, gpu in enumerate(task.gpus):
+        counts = llamacpp.split(
+            model, llamacpp.stored_of(model, task.job.model, task.job.quantization).format, [gpu], tokens
+        )
+        if counts:
+            return tuple(sum(counts) if other == at else 0 for other in range(len(task.gpus)))
+    return ()
+
+
+def _guessed(one: Estimate) -> Estimate:
+    lines = tuple(line._replace(source="guessed", why=f"{line.why} (uncalibrated)") for line in one.lines)
+    return replace(one, lines=lines)

@@ -1,0 +1,87 @@
+"""A task that does not fit in, what would make it fit out: a change to its spec, other machines, more than one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from mgpu.catalog.gpus import products
+from mgpu.catalog.machines import BOARD, shorthand
+from mgpu.catalog.prices import per_hour
+from mgpu.errors import MgpuError
+from mgpu.plan import sums
+from mgpu.plan.fix import Fix, fixes
+from mgpu.plan.place import place
+from mgpu.spec.check import check
+from mgpu.spec.override import changed
+from mgpu.values.machine import Machine
+from mgpu.values.mark import Path
+from mgpu.values.memory import Estimate, Unknown
+from mgpu.values.plan import Task
+from mgpu.values.spec import Spec
+
+COUNTS = (1, 2, 4, 8)
+NAMED = 3
+"""As many machines are named."""
+
+
+class Machines(NamedTuple):
+    """A machine of the catalogue that holds the task as its spec stands, and USD an hour (None: not known)."""
+
+    name: str
+    usd_per_hour: float | None
+
+
+def fix_of(spec: Spec, machine: Machine, task: Task) -> Fix | None:
+    """The cheapest change that makes the task fit on this machine; None where none is known."""
+
+    def estimating(trial: Spec) -> tuple[Estimate, ...] | Unknown:
+        memory = [other.memory for other in place(trial, machine).tasks if other.job.name == task.job.name]
+        unknown = next((one for one in memory if isinstance(one, Unknown)), None)
+        return unknown or tuple(each for one in memory if isinstance(one, tuple) for each in one)
+
+    return fixes(spec, machine, task, estimating)
+
+
+def machines_for(spec: Spec, task: Task) -> list[Machines]:
+    """The machines of the catalogue that hold the task as its spec stands, each product in the fewest GPUs, the
+    cheapest first. Only of a spec that is one job: of a pipeline the jobs hang together."""
+    if spec.pipeline:
+        return []
+    found = [machine for product in products() if (machine := _fewest(spec, task, product.id))]
+    return sorted(found, key=lambda one: (one.usd_per_hour is None, one.usd_per_hour or 0.0, one.name))
+
+
+def _fewest(spec: Spec, task: Task, product: str) -> Machines | None:
+    price = per_hour(product)
+    for count in COUNTS:
+        if holds(spec, task, f"{count}x{product}"):
+            return Machines(f"{count}x{product}", price.usd_per_hour * count if price else None)
+    return None
+
+
+def holds(spec: Spec, task: Task, machine: str) -> bool:
+    """Whether the task fits on all GPUs of a machine in shorthand, in whichever layout."""
+    path = task.job.path
+    changes: dict[Path, Any] = {(*path, "gpus"): "all", (*path, "parallel"): None, (*path, "runtime"): None}
+    try:
+        plan = place(check(changed(spec.document, changes)), shorthand(machine))
+    except MgpuError:
+        return False
+    return sums.verdict(plan.tasks[0]) in ("fits", "tight")
+
+
+def advice(spec: Spec, machine: Machine, task: Task) -> Iterator[str]:
+    """What would make it fit, in sentences."""
+    fix = fix_of(spec, machine, task)
+    if fix:
+        yield f"it fits here with {fix.words}: mgpu plan --fix prints the change"
+    found = machines_for(spec, task)
+    if found:
+        names = ", ".join(one.name + (f" ({one.usd_per_hour:.2f} USD/h)" if one.usd_per_hour else "")
+                          for one in found[:NAMED])  # fmt: skip
+        yield f"as it is it fits on {names}"
+    kinds = {gpu.product for gpu in machine.gpus}
+    if not spec.pipeline and len(machine.gpus) == BOARD and len(kinds) == 1 and None not in kinds:
+        if holds(spec, task, f"{2 * BOARD}x{kinds.pop()}"):
+            yield "two machines like this one would hold it; this version of mgpu runs a job on one machine only"
