@@ -5,7 +5,7 @@ from __future__ import annotations
 from mgpu.plan.burden import Burden
 from mgpu.plan.cards import slowest
 from mgpu.plan.collective import product_of
-from mgpu.values.choice import Choice
+from mgpu.values.choice import Choice, Decision
 from mgpu.values.machine import Gpu
 from mgpu.values.memory import GIB, Unknown
 from mgpu.values.plan import Layout
@@ -32,6 +32,22 @@ def best(one: Choice, count: int, policy: Policy, workload: Workload) -> str:
     which = "that fit" if one.verdict else "of which it is not known what they need of memory"
     among = f", the best of {count} layouts {which}" if count > 1 else ""
     return f"{named(one.layout)}: {what} with {workload}{among}; most of it goes to {found.bottleneck}{_waits(one)}"
+
+
+BEST = {"latency": "the fastest", "throughput": "the most tokens a second", "capacity": "the largest cache"}
+
+
+def short(decision: Decision, count: int) -> str | None:
+    """Why the layout was chosen, without figures; None where there was but one."""
+    chosen = decision.chosen
+    if chosen is None or not decision.others:
+        return None
+    if decision.workload is None:
+        return f"{named(chosen.layout)}, the default for {count} GPUs"
+    fitting = 1 + sum(other.verdict in ("fits", "tight") for other in decision.others)
+    if fitting == 1:
+        return f"{named(chosen.layout)}, the only one that fits"
+    return f"{named(chosen.layout)}, {BEST[decision.policy]} of {fitting} that fit"
 
 
 def lost(one: Choice, first: Choice, policy: Policy) -> str:

@@ -66,18 +66,20 @@ def _settled(task: Task, engine: Engine, site: Site) -> tuple[Task, str | None]:
     if len(task.gpus) == 1 or not _splits(task, engine):
         return replace(task, memory=needs(task.layout, task.gpus)), None
     from mgpu.plan.decide import decide
+    from mgpu.plan.reasons import short
 
     decision = decide(task.job, engine, task.gpus, site.machine.links, model, task.job.policy, needs)
     best = decision.chosen
     if best is None:
         return replace(task, memory=needs(task.layout, task.gpus), decision=decision), None
     chosen = replace(task, layout=best.layout, gpus=best.gpus, memory=best.memory, decision=decision)
-    return chosen, f"layout: {best.why}"
+    why = None if any(task.job.parallel) or engine.degrees(task.job) else short(decision, len(task.gpus))
+    return chosen, f"layout: {why}" if why else None
 
 
 def _splits(task: Task, engine: Engine) -> bool:
     """Whether it is a server whose engine can split a model."""
-    return task.job.kind == "inference" and bool({"tensor", "pipeline"} & set(engine.dimensions))
+    return task.job.serves and bool({"tensor", "pipeline"} & set(engine.dimensions))
 
 
 def decided(task: Task, machine: Machine) -> Decision | None:

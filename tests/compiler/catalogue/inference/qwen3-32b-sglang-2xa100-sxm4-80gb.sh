@@ -3,7 +3,7 @@
 
 # qwen3-32b
 #   GPUs: all there are
-#   layout: tensor 2, from 2 GPUs
+#   layout: tensor 2, the fastest of 2 that fit
 #   runtime: docker, which can give containers GPUs here
 docker run \
     --rm \
