@@ -1,7 +1,8 @@
 """A task of Ollama's and its model in, what it needs on each GPU out: as llama.cpp, which it runs, uncalibrated.
 
-Facts from ollama/ollama at fb3076099: a tag without a quantization is Q4_K_M; the context is OLLAMA_CONTEXT_LENGTH,
-else 4096, 32768 or 262144 tokens by the memory of all GPUs (server/routes.go), times OLLAMA_NUM_PARALLEL (1).
+The context is OLLAMA_CONTEXT_LENGTH, else 4096, 32768 or 262144 tokens by the memory of all GPUs
+(ollama/ollama docs/context-length.mdx at 948f69330), times OLLAMA_NUM_PARALLEL. A tag that names no quantization is
+taken for Q4_K_M, as most are.
 """
 
 from __future__ import annotations
