@@ -11,7 +11,7 @@ from mgpu.engines import engine_named
 from mgpu.errors import NoRoom, SpecError, UsageError
 from mgpu.memory.weights import format_of
 from mgpu.plan import sums
-from mgpu.plan.tasks import model_of
+from mgpu.plan.models import model_of
 from mgpu.spec.check import check
 from mgpu.spec.override import changed
 from mgpu.values.machine import Machine
@@ -155,7 +155,7 @@ def _fewer_bits(machine: Machine, task: Task) -> Iterator[_Move]:
         if variant.repository != job.model and not now.startswith(variant.format):
             changes: dict[Path, Any] = {(*job.path, "model"): variant.repository}
             if job.quantization:
-                changes[*job.path, "quantization"] = None
+                changes |= {(*job.path, "quantization"): None}
             yield _Move(changes, f"its weights in {variant.format}: {variant.repository}", ACCURACY)
 
 
