@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from mgpu.catalog.engine_memory import constant, gib
+from mgpu.catalog.engine_memory import constant
 from mgpu.catalog.models import by_name
 from mgpu.catalog.variants import variants
 from mgpu.memory.serving import number, on, weight_format
@@ -78,8 +78,10 @@ def vllm(task: Task) -> Iterator[Knob]:
 def _utilization(task: Task) -> Iterator[Knob]:
     """As much as is free once the context is there, in whole percents; less than now where that much is not free."""
     now = number(task.job, "gpu-memory-utilization") or float(constant("vllm", "utilization", task.version))
-    context = gib("vllm", "context_tensor_GiB" if task.layout.tensor > 1 else "context_GiB", task.version)
-    most = min(int(100 * max(0.0, gpu.free - context) / gpu.memory) / 100 for gpu in task.gpus)
+    from mgpu.memory.vllm import context_bytes
+
+    before = context_bytes(task)
+    most = min(int(100 * max(0.0, gpu.free - before) / gpu.memory) / 100 for gpu in task.gpus)
     if most > 0 and round(most, 2) != round(now, 2):
         what = f"{most:.2f} of the memory instead of {now:.2f}"
         yield _flag(task, "gpu-memory-utilization", most, f"{what}: all that is free", 0)

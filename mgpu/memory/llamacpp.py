@@ -204,21 +204,30 @@ def estimates(
     try:
         chosen = setting(task, model)
         counts = counts_of(task, len(chosen.stored.layers))
-        return tuple(_estimate(task, model, chosen, counts, at, corrections) for at in range(len(task.gpus)))
+        load = _load(model, chosen)
+        taken = _Taken(load, load.cache(chosen.context), counts)
+        return tuple(_estimate(task, model, chosen, taken, at, corrections) for at in range(len(task.gpus)))
     except ValueError as error:
         return Unknown(f"{error}", "model_facts: gives the sizes of a model")
 
 
+class _Taken(NamedTuple):
+    """What layers take, their caches at the context of the task, and how many each GPU has."""
+
+    load: Load
+    caches: Sequence[int]
+    counts: tuple[int, ...]
+
+
 def _estimate(
-    task: Task, model: Model, chosen: Setting, counts: tuple[int, ...], at: int, corrections: Sequence[Correction]
+    task: Task, model: Model, chosen: Setting, taken: _Taken, at: int, corrections: Sequence[Correction]
 ) -> Estimate:
-    gpu, parts = task.gpus[at], task.layout.tensor
+    gpu, parts, (load, caches, counts) = task.gpus[at], task.layout.tensor, taken
     first = sum(counts[:at])
     mine = range(len(chosen.stored.layers)) if parts > 1 else range(first, first + counts[at])
-    load = _load(model, chosen)
     last = parts > 1 or at == max((d for d, count in enumerate(counts) if count), default=0)
     weights = (sum(load.weights[i] for i in mine) + load.head * last) // parts
-    kept = sum(load.cache(chosen.context)[i] for i in mine) // parts
+    kept = sum(caches[i] for i in mine) // parts
     offloaded = _offloaded(task, len(chosen.stored.layers))
     if offloaded is not None:
         weights, kept = (int(size * offloaded) for size in (weights, kept))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from mgpu.catalog.flags import numbers
 from mgpu.memory.weights import format_of
 from mgpu.values.engine import said
 from mgpu.values.machine import Gpu
-from mgpu.values.memory import GIB, MIB, Correction, Line, Source, Span, Unknown, exactly, span
+from mgpu.values.memory import GIB, MIB, Correction, Estimate, Line, Source, Span, Unknown, exactly, span
 from mgpu.values.model import Model
 from mgpu.values.plan import Task
 from mgpu.values.spec import Job
@@ -129,6 +130,20 @@ def left(budget: int, lines: Sequence[Line]) -> Span:
 def words(size: float) -> str:
     """A size in words."""
     return f"{size / GIB:.2f} GiB" if abs(size) >= GIB else f"{size / MIB:.0f} MiB"
+
+
+def on_each(task: Task, reckoned: Callable[[int], Estimate]) -> tuple[Estimate, ...]:
+    """What is `reckoned` for each position of the task's GPUs: once for equal ones of a stage, which need the same. (A
+    fault names its GPU, so it is reckoned for each.)"""
+    known: dict[tuple[object, ...], Estimate] = {}
+    found = []
+    for at, gpu in enumerate(task.gpus):
+        alike = (stage_of(task, at), gpu.memory, gpu.free, gpu.product, gpu.name)
+        one = known.get(alike)
+        if one is None or one.fault:
+            one = known[alike] = reckoned(at)
+        found.append(replace(one, index=gpu.index))
+    return tuple(found)
 
 
 def stage_of(task: Task, position: int) -> int:

@@ -22,6 +22,7 @@ from mgpu.memory.serving import (
     left,
     number,
     on,
+    on_each,
     stage_of,
     unknown,
     weight_format,
@@ -96,7 +97,7 @@ def estimates(
     if reason or model is None:
         return reason or Unknown("its model is not known")
     try:
-        return tuple(_estimate(task, model, at, corrections) for at in range(len(task.gpus)))
+        return on_each(task, lambda at: _estimate(task, model, at, corrections))
     except ValueError as error:
         return Unknown(f"{error}", "model_facts: gives the sizes of a model")
 

@@ -19,6 +19,7 @@ from mgpu.memory.serving import (
     corrected,
     known,
     number,
+    on_each,
     stage_of,
     unknown,
     weight_format,
@@ -48,7 +49,7 @@ def estimates(
     if reason or model is None:
         return reason or Unknown("its model is not known")
     try:
-        return tuple(_estimate(task, model, at, corrections) for at in range(len(task.gpus)))
+        return on_each(task, lambda at: _estimate(task, model, at, corrections))
     except ValueError as error:
         return Unknown(f"{error}", "model_facts: gives the sizes of a model")
 

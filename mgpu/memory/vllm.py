@@ -6,7 +6,7 @@ requested = ceil(total x utilization); pool = requested - weights - non-torch - 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import ceil
 from typing import NamedTuple
 
@@ -23,6 +23,7 @@ from mgpu.memory.serving import (
     left,
     number,
     on,
+    on_each,
     stage_of,
     unknown,
     weight_format,
@@ -30,7 +31,7 @@ from mgpu.memory.serving import (
     words,
 )
 from mgpu.memory.vllm_cache import BLOCK, Blocks, Shape, blocks, cache_tokens
-from mgpu.memory.vllm_peak import ENGINE, Batch, Place
+from mgpu.memory.vllm_peak import ENGINE, Batch, Joined, Place
 from mgpu.memory.weights import checkpoint, format_of, on_gpu, rotary, stages
 from mgpu.values.engine import said
 from mgpu.values.machine import Gpu
@@ -106,7 +107,7 @@ def estimates(
         return reason or Unknown("its model is not known")
     try:
         chosen = setting(task, model)
-        return tuple(_estimate(task, model, chosen, at, corrections) for at in range(len(task.gpus)))
+        return on_each(task, lambda at: _estimate(task, model, chosen, at, corrections))
     except ValueError as error:
         return Unknown(f"{error}", "model_facts: gives the sizes of a model")
 
@@ -136,7 +137,8 @@ def _cache_line(one: Blocks, chosen: Setting) -> Line:
 def _shape(task: Task, model: Model, chosen: Setting, place: Place) -> Shape:
     counts = stages(model.layers or 0, place.pipeline)
     mine = range(sum(counts[: place.stage]), sum(counts[: place.stage + 1]))
-    ahead = whole(task.job, 0, "num-speculative-tokens") if said(task.job, "num-speculative-tokens") else 0
+    guesses = said(task.job, "speculative-config")
+    ahead = int(guesses.get("num_speculative_tokens") or 0) if isinstance(guesses, Mapping) else 0
     block = whole(task.job, BLOCK, "block-size")
     return Shape(chosen.element, place.tensor, mine, block, chosen.batch.tokens, ahead)
 
@@ -178,16 +180,17 @@ def _weights(task: Task, model: Model, chosen: Setting, place: Place) -> Line:
     return about("weights", whole_, 0.005, "exact" if model.stored else "source", why)
 
 
-def meshed(gpus: Sequence[Gpu]) -> bool:
-    """Whether the GPUs' product is sold with NVLink all to all."""
-    found = [product_named(gpu.product or gpu.name) for gpu in gpus]
-    return all(product is not None and product.nvlink == "switch" for product in found)
+def joined(gpus: Sequence[Gpu]) -> Joined:
+    """How the GPUs reach each other: as the one does that does it worst."""
+    found = {vllm_peak.joined_by(product_named(gpu.product or gpu.name)) for gpu in gpus}
+    return "pcie" if "pcie" in found else "mesh" if "mesh" in found else "fused"
 
 
 def _others(task: Task, place: Place) -> Line:
-    size = vllm_peak.non_torch(task.version, place, meshed(task.gpus))
+    how = joined(task.gpus)
+    size = vllm_peak.non_torch(task.version, place, how)
     why = "NCCL, buffers of the all-reduce, kernels" if place.tensor > 1 else "kernels and handles"
-    low, high = (0.25, 1.15) if place.tensor > 1 and meshed(task.gpus) else (0.5, 1.6)
+    low, high = (0.25, 1.15) if place.tensor > 1 and how == "fused" else (0.5, 1.6)
     return Line("non-torch", span(size * low, size, size * high), "source", why)
 
 
@@ -200,10 +203,16 @@ def _graphs(task: Task, model: Model, chosen: Setting, place: Place) -> list[Lin
     return [Line("CUDA graphs", span(size / 2, size, size * 2), "source", why, not chosen.graphs_inside)]
 
 
+def context_bytes(task: Task) -> float:
+    """What is there before vLLM looks: the context, and of newer versions what NCCL takes at its start."""
+    how = ("tensor_" if joined(task.gpus) == "fused" else "pcie_") if task.layout.tensor > 1 else ""
+    return gib(ENGINE, f"context_{how}GiB", task.version)
+
+
 def _outside(task: Task, model: Model, chosen: Setting, place: Place, peak: float) -> list[Line]:
     """What vLLM's budget does not know of."""
     version = task.version
-    context = gib(ENGINE, "context_tensor_GiB" if place.tensor > 1 else "context_GiB", version)
+    context = context_bytes(task)
     lines = [
         Line("CUDA context", span(0.4 * context, context, 1.3 * context), "source", "there before vLLM looks", True)
     ]
@@ -228,7 +237,7 @@ def _extras(task: Task, model: Model, place: Place) -> list[Line]:
         why = f"{slots} slots of rank {rank} for every matrix"
         lines.append(Line("adapters", span(size / 2, size, size * 3), "guessed", why))
     draft = said(job, "speculative-config")
-    name = draft.get("model") if isinstance(draft, dict) else said(job, "speculative-model")
+    name = draft.get("model") if isinstance(draft, Mapping) else said(job, "speculative-model")
     other = by_name(str(name)) if name else None
     if other is not None:
         size = checkpoint(other, format_of(str(name), None, other)) / place.tensor

@@ -7,10 +7,11 @@ needed at its peak. The terms follow the tensors that are alive at the two momen
 from __future__ import annotations
 
 from math import ceil
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from mgpu.catalog.engine_memory import constant, gib
 from mgpu.catalog.flags import numbers
+from mgpu.catalog.gpus import Product
 from mgpu.values.memory import GIB
 from mgpu.values.model import Model
 
@@ -21,6 +22,12 @@ MOE_CHUNK = 16384
 """How many tokens its expert kernels take at once (VLLM_FUSED_MOE_CHUNK_SIZE, VLLM_MOE_CHUNK)."""
 CAPTURES = 51
 """How many sizes are captured up to 512 sequences: 1, 2, 4, by 8 to 256, by 16 to 512 (config/compilation.py)."""
+
+
+Joined = Literal["fused", "mesh", "pcie"]
+"""How the GPUs of a tensor parallel group reach each other: by NVLink all to all, with all-reduces that are fused with
+what follows and have buffers of their own (from Hopper on), without these, or by PCIe or pairs of NVLink."""
+FUSED_SINCE = (9, 0)
 
 
 class Batch(NamedTuple):
@@ -138,15 +145,21 @@ def _kept(model: Model, batch: Batch, place: Place, version: str | None) -> floa
     return 2 * layers * batch.tokens * (model.hidden or 0) * 2
 
 
-def non_torch(version: str | None, place: Place = ALONE, meshed: bool = True) -> float:
-    """Bytes that others than torch take meanwhile: NCCL, all-reduce buffers, kernels. `meshed`: every GPU reaches every
-    other by NVLink."""
+def non_torch(version: str | None, place: Place = ALONE, joined: Joined = "fused") -> float:
+    """Bytes that others than torch take meanwhile: NCCL, all-reduce buffers, kernels."""
     if place.tensor == 1:
         return gib(ENGINE, "nontorch_stage_GiB" if place.pipeline > 1 else "nontorch_single_GiB", version)
-    if not meshed:
-        return gib(ENGINE, "nontorch_pcie_GiB", version)
+    if joined != "fused":
+        return gib(ENGINE, f"nontorch_{joined}_GiB", version)
     doublings = place.tensor.bit_length() - 2
     return gib(ENGINE, "nontorch_tensor_GiB", version) + doublings * gib(ENGINE, "nontorch_doubling_GiB", version)
+
+
+def joined_by(product: Product | None) -> Joined:
+    """How several GPUs of a product reach each other, as far as the product says."""
+    if product is None or product.nvlink not in ("switch", "cube"):
+        return "pcie"
+    return "fused" if product.compute_capability >= FUSED_SINCE else "mesh"
 
 
 def captures(seqs: int, largest: int = 512) -> int:

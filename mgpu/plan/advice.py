@@ -81,7 +81,7 @@ def advice(spec: Spec, machine: Machine, task: Task) -> Iterator[str]:
         names = ", ".join(one.name + (f" ({one.usd_per_hour:.2f} USD/h)" if one.usd_per_hour else "")
                           for one in found[:NAMED])  # fmt: skip
         yield f"as it is it fits on {names}"
-    kinds = {gpu.product for gpu in machine.gpus}
-    if not spec.pipeline and len(machine.gpus) == BOARD and len(kinds) == 1 and None not in kinds:
-        if holds(spec, task, f"{2 * BOARD}x{kinds.pop()}"):
-            yield "two machines like this one would hold it; this version of mgpu runs a job on one machine only"
+    product = machine.gpus[0].product
+    full = len(machine.gpus) == BOARD and {gpu.product for gpu in machine.gpus} == {product}
+    if full and product and not spec.pipeline and holds(spec, task, f"{2 * BOARD}x{product}"):
+        yield "two machines like this one would hold it; this version of mgpu runs a job on one machine only"

@@ -154,8 +154,7 @@ def _fewer_bits(machine: Machine, task: Task) -> Iterator[_Move]:
     for variant in variants(model.id):
         if variant.repository != job.model and not now.startswith(variant.format):
             changes: dict[Path, Any] = {(*job.path, "model"): variant.repository}
-            if job.quantization:
-                changes |= {(*job.path, "quantization"): None}
+            changes |= {(*job.path, "quantization"): None} if job.quantization else {}
             yield _Move(changes, f"its weights in {variant.format}: {variant.repository}", ACCURACY)
 
 

@@ -59,7 +59,7 @@ def _words(found: Fitting) -> str:
 
 
 def _instead(wanted: Wanted, found: Fitting, wrong: bool) -> str | None:
-    """What does fit: on the same GPUs in fewer bits, and in these bits on fewest other GPUs of the same kind or more."""
+    """What does fit: on the same GPUs in fewer bits, and in these bits on the fewest other GPUs."""
     if not wrong:
         return None
     smaller = [way for way in WAYS if way.format and way.format != found.way.format]

@@ -81,8 +81,8 @@ def _splits(task: Task, engine: Engine) -> bool:
 
 
 def decided(task: Task, machine: Machine) -> Decision | None:
-    """How the layout of a planned task was chosen, and how fast it is: on one GPU, where there was nothing to choose, it
-    is asked only now. None for what is no server, and without GPUs."""
+    """How the layout of a planned task was chosen, and how fast it is: on one GPU, where there was nothing to choose,
+    it is asked only now. None for what is no server, and without GPUs."""
     engine = engine_named(task.job.engine)
     if task.decision or not task.gpus or not _splits(task, engine):
         return task.decision

@@ -52,7 +52,8 @@ def turned_down(placed: Task) -> list[Knob]:
 
 
 def test_a_script_of_ones_own_needs_a_recipe() -> None:
-    for engine, keys in (("torchrun", {}), ("deepspeed", {}), ("accelerate", {}), ("custom", {"command": ["x"]})):
+    engines: dict[str, Any] = {"torchrun": {}, "deepspeed": {}, "accelerate": {}, "custom": {"command": ["x"]}}
+    for engine, keys in engines.items():
         placed = task(engine, model=LLAMA, **keys)
         found = engine_named(engine).memory(placed, by_name(LLAMA), ())
         assert isinstance(found, Unknown)
@@ -136,7 +137,10 @@ def test_the_spec_wins_over_the_engines_words() -> None:
 
 
 def test_kohya_counts_what_stays_on_the_gpu() -> None:
-    words = {"pretrained_model_name_or_path": "stabilityai/stable-diffusion-xl-base-1.0", "mixed_precision": "bf16"}
+    words: dict[str, Any] = {
+        "pretrained_model_name_or_path": "stabilityai/stable-diffusion-xl-base-1.0",
+        "mixed_precision": "bf16",
+    }
     words |= {"network_module": "networks.lora", "network_dim": 32, "max_train_epochs": 1}
     whole, cached = task("kohya", script_args=words), task("kohya", script_args={**words, "cache_latents": True})
     assert size(whole, "weights") - size(cached, "weights") == 2 * 83_653_863

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mgpu.catalog.engine_memory import constant
 from mgpu.engines import engine_named
+from mgpu.engines.llamacpp import environment, split
 from mgpu.memory import diffusion, llamacpp, sglang, vllm, vllm_peak
 from mgpu.memory.vllm_cache import Shape, blocks, cache_tokens
 from mgpu.memory.vllm_peak import Batch, Place
@@ -200,6 +203,19 @@ class TestOthers:
         assert wanted is not None
         assert sum(wanted) == 32
         assert llamacpp.split_of(task("llamacpp", "llama-3.1-8b", 1), model("llama-3.1-8b")) is None
+
+    def test_the_engine_is_given_the_split_with_the_head(self) -> None:
+        asked = replace(task("llamacpp", "llama-3.1-8b", 2, 24, context=8192), split=(10, 22))
+        assert split(asked) == "10,23"
+        assert environment(asked) == {"CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
+        found = llamacpp.estimates(asked, model("llama-3.1-8b"))
+        assert not isinstance(found, Unknown)
+        assert [
+            line.why.split(", ")[1].split(";")[0] for one in found for line in one.lines if line.name == "weights"
+        ] == [
+            "10 layers",
+            "22 layers",
+        ]
 
     def test_a_context_that_nobody_chose_is_what_fits(self) -> None:
         found = estimated("llamacpp", "llama-3.1-8b", 1, 12, quantization="Q8_0")[0]

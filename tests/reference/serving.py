@@ -165,7 +165,7 @@ def non_torch(inputs: Row) -> float:
     if "nontorch_GiB" in inputs:
         return float(inputs["nontorch_GiB"]) * GIB
     product = product_named(product_of(str(inputs.get("gpu", "H100 80GB")))[0])
-    return vllm_peak.non_torch(version_of(inputs), place_of(inputs), product is None or product.nvlink == "switch")
+    return vllm_peak.non_torch(version_of(inputs), place_of(inputs), vllm_peak.joined_by(product))
 
 
 def weights(inputs: Row) -> float:

@@ -32,9 +32,11 @@ def states(row: Row) -> float:
     given = row["inputs"]
     text = f"{given.get('rule', '')} {given.get('bytes', '')}"
     rule: Rule = "page" if "4P" in text else "paper" if "2+2+12" in text else "code"
-    offloaded = [given.get(key) in ("cpu", "nvme", True) for key in ("offload_optimizer", "offload_param")]
+    optimizer, parameters = (given.get(key) in ("cpu", "nvme", True) for key in ("offload_optimizer", "offload_param"))
     gpus = int(given.get("gpus") or given.get("dp") or 1)
-    size = zero_states(given["params"], gpus, int(given["zero"]), rule, *offloaded, given.get("largest_layer") or 0)
+    size = zero_states(
+        given["params"], gpus, int(given["zero"]), rule, optimizer, parameters, given.get("largest_layer") or 0
+    )
     return size / UNITS[row["unit"]]
 
 
