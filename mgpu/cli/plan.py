@@ -34,6 +34,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--policy", choices=POLICIES, help="what layouts are chosen for, in place of the spec's policy")
     source.add_prices(parser)
+    parser.add_argument("--online", action="store_true", help="ask the hub about models that are not known here")
     parser.add_argument("--fix", action="store_true", help="print, as a diff, the cheapest change that makes it fit")
     parser.add_argument("--json", action="store_true", help="print all of it as JSON")
 
@@ -67,12 +68,12 @@ def _answered(path: Path, options: argparse.Namespace, prices: Prices) -> tuple[
     spec = _spec(path, options)
     show.warn(spec.document, spec.warnings)
     if options.fix:
-        return _mended(path, spec, source.machine(path, spec, next(iter(options.machines), None)))
+        return _mended(path, spec, _machine(path, spec, next(iter(options.machines), None), options))
     if len(options.machines) > 1:
         return _compared(path, spec, options, prices)
     from mgpu import compile_spec
 
-    machine = source.machine(path, spec, next(iter(options.machines), None))
+    machine = _machine(path, spec, next(iter(options.machines), None), options)
     done = compile_spec(spec, machine)
     lacking = _lacking(done.plan)
     code = int(lacking is not None)
@@ -101,6 +102,22 @@ def _spec(path: Path, options: argparse.Namespace) -> Spec:
     return check(changed(spec.document, {(*job.path, "policy"): options.policy for job in jobs}))
 
 
+def _machine(path: Path, spec: Spec, name: str | None, options: argparse.Namespace) -> Machine:
+    """The machine, with what the hub says of the spec's models where it is to be asked."""
+    machine = source.machine(path, spec, name)
+    if not options.online:
+        return machine
+    from mgpu.engines import engine_named
+    from mgpu.machine.models import attached
+
+    named = [engine_named(job.engine).model(job) for job in spec.jobs]
+    wanted = [model for model in named if model and model not in dict(machine.models)]
+    known = attached(machine, wanted, os.path.abspath(path.parent), online=True)
+    for note in known.notes[len(machine.notes) :]:
+        print(f"mgpu: {note}", file=sys.stderr)
+    return known
+
+
 def _width() -> int | None:
     """The columns to fit in; None where no person sits in front of them."""
     return os.get_terminal_size(sys.stdout.fileno()).columns if sys.stdout.isatty() else None
@@ -121,7 +138,7 @@ def _lacking(plan: Plan) -> Task | None:
 def _compared(path: Path, spec: Spec, options: argparse.Namespace, prices: Prices) -> tuple[int, Any]:
     from mgpu.cli.comparison import compared
 
-    rows = [_row(spec, name, source.machine(path, spec, name)) for name in options.machines]
+    rows = [_row(spec, name, _machine(path, spec, name, options)) for name in options.machines]
     code = int(all(row.plan is None or _lacking(row.plan) is not None for row in rows))
     if options.json:
         from mgpu.command.data import plain

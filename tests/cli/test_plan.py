@@ -246,6 +246,25 @@ def test_a_wrong_price_list_and_a_wrong_pair_of_options_are_told(
     assert main(["plan", str(spec), "--machine", "1xl4", "--fix", "--json"]) == 2
 
 
+def test_the_hub_is_asked_only_when_it_is_said(
+    spec: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mgpu.catalog.models import by_name
+    from mgpu.machine import online
+
+    asked: list[str] = []
+    llama = by_name("llama-3.1-8b")
+    monkeypatch.setattr(online, "asked", lambda name: (asked.append(name), (llama, "as the hub has it"))[1])
+    assert main(["plan", str(spec), "--machine", "1xl40s"]) == 0
+    assert not asked
+    capsys.readouterr()
+    assert main(["plan", str(spec), "--machine", "1xl40s", "--online", "--set", "context_length=8192"]) == 0
+    shown = capsys.readouterr()
+    assert asked == ["someone/some-model"]
+    assert "mgpu: as the hub has it" in shown.err
+    assert "memory   fits: " in shown.out
+
+
 def test_the_verb_mends(spec: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     from dataclasses import replace
 
