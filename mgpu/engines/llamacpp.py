@@ -63,6 +63,15 @@ def split(task: Task) -> str | None:
     return ",".join(str(share) for share in shares) if shares else None
 
 
+def layers(task: Task, model: Model) -> tuple[int, ...]:
+    """The layers that each GPU is best given, where they are not even."""
+    if uneven(task.gpus) is None:
+        return ()
+    from mgpu.memory.llamacpp import split_of
+
+    return split_of(task, model) or ()
+
+
 def environment(task: Task) -> Mapping[str, str]:
     """CUDA's own order is by speed, and a split counts by it: in a container too it is to be the order of the bus."""
     return {"CUDA_DEVICE_ORDER": "PCI_BUS_ID"} if split(task) else {}
@@ -200,5 +209,6 @@ ENGINE = Engine(
     environment=environment,
     hub=hub,
     memory=memory,
+    split=layers,
     knobs=knobs,
 )

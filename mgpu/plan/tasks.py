@@ -60,19 +60,24 @@ def _settled(task: Task, engine: Engine, site: Site) -> tuple[Task, str | None]:
         return task, None
     model = model_of(task.job, site.machine)
 
-    def needs(layout: Layout, gpus: Chosen) -> tuple[Estimate, ...] | Unknown:
-        return engine.memory(replace(task, layout=layout, gpus=gpus), model, site.machine.corrections)
+    def laid(layout: Layout, gpus: Chosen) -> Task:
+        trial = replace(task, layout=layout, gpus=gpus)
+        return replace(trial, split=engine.split(trial, model)) if model else trial
 
+    def needs(layout: Layout, gpus: Chosen) -> tuple[Estimate, ...] | Unknown:
+        return engine.memory(laid(layout, gpus), model, site.machine.corrections)
+
+    plain = laid(task.layout, task.gpus)
     if len(task.gpus) == 1 or not _splits(task, engine):
-        return replace(task, memory=needs(task.layout, task.gpus)), None
+        return replace(plain, memory=needs(task.layout, task.gpus)), None
     from mgpu.plan.decide import decide
     from mgpu.plan.reasons import short
 
     decision = decide(task.job, engine, task.gpus, site.machine.links, model, task.job.policy, needs)
     best = decision.chosen
     if best is None:
-        return replace(task, memory=needs(task.layout, task.gpus), decision=decision), None
-    chosen = replace(task, layout=best.layout, gpus=best.gpus, memory=best.memory, decision=decision)
+        return replace(plain, memory=needs(task.layout, task.gpus), decision=decision), None
+    chosen = replace(laid(best.layout, best.gpus), memory=best.memory, decision=decision)
     why = None if any(task.job.parallel) or engine.degrees(task.job) else short(decision, len(task.gpus))
     return chosen, f"layout: {why}" if why else None
 

@@ -92,6 +92,11 @@ def no_estimate(task: Task, *_: object) -> Unknown:
     return Unknown(f"what {task.job.engine} needs of a GPU's memory is not known")
 
 
+def no_split(*_: object) -> tuple[int, ...]:
+    """For engines that share every layer, or whose shares nobody chooses."""
+    return ()
+
+
 def no_knobs(_: Task) -> Iterable[Knob]:
     """For engines of which nothing can be turned down."""
     return ()
@@ -214,8 +219,8 @@ class Engine:
     file name: plain data, dumped as the name's ending says, or text. Templates see the paths as ``files``, by
     the name without its ending. `arguments` are the job's `args` as this version takes them as flags, `environment`
     what it is given as variables. `model` is the name of the model that a job is about. `memory` says what a task
-    needs on each of its GPUs, in their order, with what is known of its model and of this host; `knobs` are the
-    changes that make it need less.
+    needs on each of its GPUs, in their order, with what is known of its model and of this host; `split` is how
+    many whole layers each is best given, where that has to be said; `knobs` are the changes that make it need less.
     """
 
     name: str
@@ -254,6 +259,7 @@ class Engine:
     hub: Callable[[Task], Hub | None] = nothing_of_the_hub
     model: Callable[[Job], str | None] = its_model
     memory: Callable[[Task, Model | None, Sequence[Correction]], tuple[Estimate, ...] | Unknown] = no_estimate
+    split: Callable[[Task, Model], tuple[int, ...]] = no_split
     knobs: Callable[[Task], Iterable[Knob]] = no_knobs
 
     @cached_property
