@@ -69,6 +69,12 @@ def words(name: str) -> tuple[str, ...]:
     return tuple(re.findall(r"[a-z0-9.:]+", name.rstrip("/").rpartition("/")[2].lower().removesuffix(".gguf")))
 
 
+MIX = re.compile(r"[-.:@](i?q\d\w*|tq\d_0|b?f16|f32|mxfp4(_moe)?)$", re.IGNORECASE)
+"""How the name of a GGUF file, or a tag of Ollama's, ends: with the mix of its types."""
+PART = re.compile(r"-\d{5}-of-\d{5}$")
+
+
 def plain(name: str) -> str:
     """The words that tell models apart."""
-    return "-".join(word for word in words(name) if word not in TUNED | QUANTIZED)
+    base = MIX.sub("", PART.sub("", name.removesuffix(".gguf")))
+    return "-".join(word for word in words(base) if word not in TUNED | QUANTIZED)

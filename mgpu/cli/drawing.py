@@ -12,6 +12,7 @@ from mgpu.cli.bars import OTHERS as OTHERS_HAVE
 from mgpu.cli.legend import legend
 from mgpu.plan import sums
 from mgpu.plan.bill import Bill, bill
+from mgpu.plan.models import model_of
 from mgpu.values.machine import Gpu
 from mgpu.values.memory import Estimate, Unknown
 from mgpu.values.plan import Layout, Plan, Task
@@ -67,7 +68,8 @@ def _job(tasks: Sequence[Task], plan: Plan, width: int | None, prices: Prices | 
         inner = width - 2 if width else None
         table = legend([estimate for _, estimate in pairs], inner, colour=colour)
         lines += [*(f"  {line}".rstrip() for line in (*table, *_signs(pairs))), ""]
-    facts = [*_memory(first, known), *_reasons(first), *_speed(first)]
+    model = model_of(first.job, plan.machine)
+    facts = [*_memory(first, known, model.context if model else None), *_reasons(first), *_speed(first)]
     facts += [("price", words) for words in _price(bill(plan, prices, first.job.name))]
     painted = sums.worst([estimate for memory in known for estimate in memory]) if known else None
     return lines + [_coloured(line, painted if colour else None) for line in _facts([*facts, *_others(first)], width)]
@@ -102,8 +104,8 @@ def speed_of(task: Task) -> Speed | None:
     return task.decision.chosen.speed if task.decision and task.decision.chosen else None
 
 
-def _memory(task: Task, known: Sequence[Sequence[Estimate]]) -> Facts:
-    """The verdict with its sum, and what the cache holds."""
+def _memory(task: Task, known: Sequence[Sequence[Estimate]], longest: int | None) -> Facts:
+    """The verdict with its sum, and what the cache holds; the model knows no sequence above `longest` tokens."""
     if isinstance(task.memory, Unknown):
         hint = f" ({task.memory.hint})" if task.memory.hint else ""
         yield "memory", f"not known: {task.memory.why}{hint}"
@@ -116,7 +118,8 @@ def _memory(task: Task, known: Sequence[Sequence[Estimate]]) -> Facts:
         least = min(caches, key=lambda cache: cache.tokens)
         many = least.tokens / least.context if least.context else 0.0
         at_once = f"{many:,.1f} requests of {least.context:,} at once"
-        yield "cache", f"{least.tokens:,} tokens: {at_once}, or one of up to {least.tokens:,}"
+        one = f"one of up to {min(least.tokens, longest or least.tokens):,}"
+        yield "cache", f"{least.tokens:,} tokens: {at_once}, or {one}"
 
 
 def _reasons(task: Task) -> Facts:
@@ -138,7 +141,8 @@ def _speed(task: Task) -> Facts:
         "speed",
         (
             f"about {found.tokens_per_second:,.0f} tokens/s ({band}){load}; "
-            f"{found.tpot * 1e3:.0f} ms a token, the first after {found.ttft:.1f} s"
+            f"{found.tpot * 1e3:.0f} ms a token, the first after {found.ttft:.1f} s; "
+            f"most of it goes to {found.bottleneck}"
         ),
     )
 

@@ -6,15 +6,19 @@ import argparse
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mgpu.catalog.models import by_name, models
 from mgpu.cli import source
 from mgpu.errors import UsageError
-from mgpu.plan import cost, fit, guide, sums
+from mgpu.plan import fit, guide, sums
+from mgpu.plan.bill import sold_as
 from mgpu.plan.fit import WAYS, Fitting, Wanted, Way
 from mgpu.values.machine import Machine
 from mgpu.values.memory import Unknown
+
+if TYPE_CHECKING:
+    from mgpu.catalog.prices import Prices
 
 POLICIES = ("latency", "throughput", "capacity")
 
@@ -89,12 +93,12 @@ def _order(row: dict[str, Any]) -> tuple[bool, bool, float, str]:
     return row["verdict"] == "does not fit", price is None, price or 0.0, row["machine"]
 
 
-def _row(one: Fitting, prices: Any) -> dict[str, Any]:
+def _row(one: Fitting, prices: Prices) -> dict[str, Any]:
     """One line of the answer, as JSON has it: bytes, tokens, tokens/s, USD."""
-    from mgpu.catalog.prices import per_hour
+    from mgpu.catalog.prices import per_million, together
 
-    hour = cost.per_hour(one.task.gpus, lambda product: per_hour(product, prices))
-    million = cost.per_million(hour, one.speed) if hour is not None and one.speed else None
+    price = together([sold_as(gpu) for gpu in one.task.gpus], prices)
+    million = per_million(price, one.speed.tokens_per_second) if price and one.speed else None
     memory = one.task.memory
     assert memory is not None
     assert not isinstance(memory, Unknown)
@@ -114,8 +118,8 @@ def _row(one: Fitting, prices: Any) -> dict[str, Any]:
         "tokens_per_second": one.speed.tokens_per_second if one.speed else None,
         "tokens_per_second_band": [one.speed.low, one.speed.high] if one.speed else None,
         "workload": str(one.workload) if one.workload else None,
-        "usd_per_hour": hour,
-        "usd_per_million_tokens": million.expected if million else None,
+        "usd_per_hour": price.usd_per_hour if price else None,
+        "usd_per_million_tokens": million,
     }
 
 

@@ -74,7 +74,10 @@ def _answered(path: Path, options: argparse.Namespace, prices: Prices) -> tuple[
     from mgpu import compile_spec
 
     machine = _machine(path, spec, next(iter(options.machines), None), options)
+    from mgpu.plan.tasks import timed
+
     done = compile_spec(spec, machine)
+    done = done._replace(plan=timed(done.plan))
     lacking = _lacking(done.plan)
     code = int(lacking is not None)
     if options.json:
@@ -82,9 +85,10 @@ def _answered(path: Path, options: argparse.Namespace, prices: Prices) -> tuple[
 
         return code, plain(done.plan, done.commands, prices, priced=True)
     from mgpu.cli.drawing import picture
+    from mgpu.plan.advice import fix_of
 
     _warn_of_others(spec, done.plan)
-    fix = _fix(spec, machine, lacking) if lacking else None
+    fix = fix_of(spec, machine, lacking) if lacking else None
     mends = {lacking.job.name: f"it {_verb(fix)} with {fix.words}: --fix shows the change"} if lacking and fix else {}
     lines = picture(done.plan, _width(), prices, mends, colour=show.colour(sys.stdout))
     return code, "\n".join(lines) + "\n"
@@ -103,16 +107,14 @@ def _spec(path: Path, options: argparse.Namespace) -> Spec:
 
 
 def _machine(path: Path, spec: Spec, name: str | None, options: argparse.Namespace) -> Machine:
-    """The machine, with what the hub says of the spec's models where it is to be asked."""
+    """The machine, with what files here say of the spec's models, and the hub where it is to be asked."""
     machine = source.machine(path, spec, name)
-    if not options.online:
-        return machine
     from mgpu.engines import engine_named
     from mgpu.machine.models import attached
 
     named = [engine_named(job.engine).model(job) for job in spec.jobs]
     wanted = [model for model in named if model and model not in dict(machine.models)]
-    known = attached(machine, wanted, os.path.abspath(path.parent), online=True)
+    known = attached(machine, wanted, os.path.abspath(path.parent), options.online)
     for note in known.notes[len(machine.notes) :]:
         print(f"mgpu: {note}", file=sys.stderr)
     return known
@@ -153,9 +155,10 @@ def _compared(path: Path, spec: Spec, options: argparse.Namespace, prices: Price
 def _row(spec: Spec, name: str, machine: Machine) -> Row:
     from mgpu.cli.comparison import Row
     from mgpu.plan import place
+    from mgpu.plan.tasks import timed
 
     try:
-        return Row(name, place(spec, machine))
+        return Row(name, timed(place(spec, machine)))
     except NoRoom as error:
         return Row(name, None, error.message)
     except SpecError as error:
@@ -165,6 +168,7 @@ def _row(spec: Spec, name: str, machine: Machine) -> Row:
 def _mended(path: Path, spec: Spec, machine: Machine) -> tuple[int, str]:
     """The diff that makes the first task fit that does not; nothing where all do."""
     from mgpu.plan import place, sums
+    from mgpu.plan.advice import fix_of
     from mgpu.spec.edit import diff, edited
 
     plan = place(spec, machine)
@@ -173,7 +177,7 @@ def _mended(path: Path, spec: Spec, machine: Machine) -> tuple[int, str]:
     if task is None:
         print(f"{path}: it fits on {machine.name} as it is", file=sys.stderr)
         return 0, ""
-    fix = _fix(spec, machine, task)
+    fix = fix_of(spec, machine, task)
     if fix is None:
         words = sums.words(sums.biggest(task.memory)) if isinstance(task.memory, tuple) else "it does not fit"
         hint = "a smaller model or format, or a larger machine"
@@ -194,20 +198,3 @@ def _known(plan: Plan) -> None:
 
 def _verb(fix: Fix) -> str:
     return "fits" if fix.verdict == "fits" else "fits tightly"
-
-
-def _fix(spec: Spec, machine: Machine, task: Task) -> Fix | None:
-    from mgpu.plan import place
-    from mgpu.plan.fix import fixes
-    from mgpu.values.memory import Estimate, Unknown
-
-    def estimating(candidate: Spec) -> tuple[Estimate, ...] | Unknown:
-        found: list[Estimate] = []
-        for other in place(candidate, machine).tasks:
-            if other.job.name == task.job.name:
-                if other.memory is None or isinstance(other.memory, Unknown):
-                    return other.memory or Unknown("nothing is known of it")
-                found += other.memory
-        return tuple(found)
-
-    return fixes(spec, machine, task, estimating)

@@ -119,5 +119,6 @@ ENGINE = Engine(
     variables=variables,
     environment=accelerate.environment,
     memory=memory,
+    recipe=recipe,
     knobs=knobs,
 )

@@ -150,6 +150,7 @@ ENGINE = Engine(
     variables=variables,
     environment=threads,
     memory=memory,
+    recipe=recipe,
     knobs=knobs,
     model=model,
 )

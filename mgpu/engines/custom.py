@@ -35,5 +35,6 @@ ENGINE = Engine(
     takes=frozenset(("model", "recipe")),
     requires=frozenset(("command",)),
     memory=memory,
+    recipe=recipe,
     knobs=knobs,
 )

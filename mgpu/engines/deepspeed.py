@@ -238,6 +238,7 @@ ENGINE = Engine(
     variables=variables,
     environment=environment,
     memory=memory,
+    recipe=recipe,
     knobs=knobs,
 )
 """Its own patience with ranks that were asked to end is 30 s (launcher/launch.py)."""

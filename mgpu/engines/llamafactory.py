@@ -119,6 +119,7 @@ ENGINE = Engine(
     files=files,
     environment=environment,
     memory=memory,
+    recipe=recipe,
     knobs=knobs,
     model=model,
 )

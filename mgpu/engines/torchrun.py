@@ -71,5 +71,6 @@ ENGINE = Engine(
     variables=variables,
     environment=threads,
     memory=memory,
+    recipe=recipe,
     knobs=knobs,
 )

@@ -130,6 +130,7 @@ ENGINE = Engine(
     variables=variables,
     environment=accelerate.environment,
     memory=memory,
+    recipe=recipe,
     knobs=knobs,
     model=model,
 )

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from mgpu.catalog.prices import Price, Prices, per_million, together
+from mgpu.plan.collective import product_of
+from mgpu.values.machine import Gpu
 from mgpu.values.plan import Plan
 
 
@@ -26,7 +28,7 @@ def bill(plan: Plan, prices: Prices | None = None, job: str | None = None) -> Bi
     gpus = {gpu.id: gpu for task in tasks for gpu in task.gpus}
     if not gpus:
         return None
-    price = together([gpu.product for gpu in gpus.values()], prices)
+    price = together([sold_as(gpu) for gpu in gpus.values()], prices)
     if price is None:
         return Bill(None, ", ".join(dict.fromkeys(gpu.product or gpu.name for gpu in gpus.values())))
     chosen = [task.decision.chosen if task.decision else None for task in tasks]
@@ -37,3 +39,9 @@ def bill(plan: Plan, prices: Prices | None = None, job: str | None = None) -> Bi
     low, high = sum(speed.low for speed in speeds), sum(speed.high for speed in speeds)
     amounts = [per_million(price, rate) if rate > 0 else None for rate in (usual, high, low)]
     return Bill(price, "", *amounts)
+
+
+def sold_as(gpu: Gpu) -> str | None:
+    """The id of the product that a GPU is, where the catalogue knows it."""
+    product = product_of(gpu)
+    return product.id if product else None

@@ -33,7 +33,7 @@ def place(spec: Spec, machine: Machine, ignore_foreign: bool = False) -> Plan:
         raise refusal(wishes(copies, allowed, counts), machine, ignore_foreign, _ever(copies, machine, site.links))
     free_ports(copies, machine)
     tasks = addressed(spec, meeting(spec.name, placed, machine))
-    return Plan(spec.name, machine, tuple(tasks[name] for name in _order(tasks)), objections(spec, tasks))
+    return Plan(spec.name, machine, tuple(tasks[name] for name in _order(tasks)), objections(spec, tasks, machine))
 
 
 def _counts(site: Site, allowed: Allowed) -> dict[str, int]:

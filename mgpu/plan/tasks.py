@@ -16,7 +16,7 @@ from mgpu.values.choice import Decision
 from mgpu.values.engine import Engine
 from mgpu.values.machine import Machine
 from mgpu.values.memory import Estimate, Unknown
-from mgpu.values.plan import Layout, Task
+from mgpu.values.plan import Layout, Plan, Task
 from mgpu.values.spec import Job, Spec
 
 
@@ -85,6 +85,11 @@ def _settled(task: Task, engine: Engine, site: Site) -> tuple[Task, str | None]:
 def _splits(task: Task, engine: Engine) -> bool:
     """Whether it is a server whose engine can split a model."""
     return task.job.serves and bool({"tensor", "pipeline"} & set(engine.dimensions))
+
+
+def timed(plan: Plan) -> Plan:
+    """The plan with the speed of every task that has one, of those on a single GPU too."""
+    return replace(plan, tasks=tuple(replace(task, decision=decided(task, plan.machine)) for task in plan.tasks))
 
 
 def decided(task: Task, machine: Machine) -> Decision | None:

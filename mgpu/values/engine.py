@@ -13,6 +13,7 @@ from mgpu.values.mark import Path
 from mgpu.values.memory import Correction, Estimate, Knob, Unknown
 from mgpu.values.model import Model
 from mgpu.values.plan import Layout, Task
+from mgpu.values.recipe import Recipe
 from mgpu.values.spec import Job
 
 HUB_CACHE = (
@@ -90,6 +91,11 @@ def no_objections(_: Task) -> Iterable[Complaint]:
 def no_estimate(task: Task, *_: object) -> Unknown:
     """For engines whose memory mgpu has no model of."""
     return Unknown(f"what {task.job.engine} needs of a GPU's memory is not known")
+
+
+def no_recipe(_: Job) -> Recipe | None:
+    """For engines that train nothing, or nothing that is known."""
+    return None
 
 
 def no_split(*_: object) -> tuple[int, ...]:
@@ -220,7 +226,8 @@ class Engine:
     the name without its ending. `arguments` are the job's `args` as this version takes them as flags, `environment`
     what it is given as variables. `model` is the name of the model that a job is about. `memory` says what a task
     needs on each of its GPUs, in their order, with what is known of its model and of this host; `split` is how
-    many whole layers each is best given, where that has to be said; `knobs` are the changes that make it need less.
+    many whole layers each is best given, where that has to be said, `recipe` how a job trains, and `knobs` are the
+    changes that make it need less.
     """
 
     name: str
@@ -260,6 +267,7 @@ class Engine:
     model: Callable[[Job], str | None] = its_model
     memory: Callable[[Task, Model | None, Sequence[Correction]], tuple[Estimate, ...] | Unknown] = no_estimate
     split: Callable[[Task, Model], tuple[int, ...]] = no_split
+    recipe: Callable[[Job], Recipe | None] = no_recipe
     knobs: Callable[[Task], Iterable[Knob]] = no_knobs
 
     @cached_property

@@ -14,7 +14,6 @@ from mgpu.catalog.machines import shorthand
 from mgpu.catalog.models import by_name
 from mgpu.plan.burden import Burden, burden_of
 from mgpu.plan.collective import Fabric
-from mgpu.plan.cost import per_hour, per_million
 from mgpu.plan.speed import speed
 from mgpu.values.machine import Link, Machine
 from mgpu.values.plan import Layout
@@ -137,19 +136,3 @@ def test_a_gpu_that_is_not_known_has_no_speed() -> None:
     strange = tuple(replace(gpu, product=None, name="NVIDIA Z9") for gpu in machine.gpus)
     asks = burden("llama-3.1-8b", "bf16", ONE)
     assert speed(asks, Layout(2), strange, Fabric(machine.links), pace("vllm"), ONE) is None
-
-
-def test_prices_come_to_dollars_a_million_tokens() -> None:
-    class Price:
-        usd_per_hour = 3.6
-
-    machine = shorthand("2xh100")
-    hour = per_hour(machine.gpus, lambda product: Price() if product == "h100-sxm" else None)
-    assert hour == 7.2
-    assert per_hour(shorthand("1xl4").gpus, lambda _: None) is None
-    found = on(machine, Layout(2), "llama-3.1-8b", "bf16", Workload())._replace(tokens_per_second=2000.0)
-    cost = per_million(hour, found)
-    assert cost
-    assert cost.expected == pytest.approx(1.0)
-    assert cost.low < cost.high
-    assert per_million(hour, found._replace(tokens_per_second=0.0)) is None

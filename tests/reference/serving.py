@@ -390,7 +390,6 @@ def trains(row: Row) -> bool:
     """Whether a fine-tuning fits: short sequences, one at a time, recomputed on the way back, as their authors run
     them who publish the smallest GPU."""
     from mgpu.memory.training import lines
-
     from mgpu.values.recipe import Recipe
 
     inputs = row["inputs"]
