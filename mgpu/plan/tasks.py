@@ -71,7 +71,7 @@ def _settled(task: Task, engine: Engine, site: Site) -> tuple[Task, str | None]:
     if len(task.gpus) == 1 or not _splits(task, engine):
         return replace(plain, memory=needs(task.layout, task.gpus)), None
     from mgpu.plan.decide import decide
-    from mgpu.plan.reasons import short
+    from mgpu.plan.reasons import named, short
 
     decision = decide(task.job, engine, task.gpus, site.machine.links, model, task.job.policy, needs)
     best = decision.chosen
@@ -79,6 +79,8 @@ def _settled(task: Task, engine: Engine, site: Site) -> tuple[Task, str | None]:
         return replace(plain, memory=needs(task.layout, task.gpus), decision=decision), None
     chosen = replace(laid(best.layout, best.gpus), memory=best.memory, decision=decision)
     why = None if any(task.job.parallel) or engine.degrees(task.job) else short(decision, len(task.gpus))
+    if chosen.split:
+        why = f"{named(best.layout)}: {' + '.join(map(str, chosen.split))} layers, which fills the fastest GPUs first"
     return chosen, f"layout: {why}" if why else None
 
 

@@ -30,6 +30,8 @@ BOUNDS = {
     "training_states": Bound(0.01),
     "diffusion": Bound(0.10),
     "training_measured": Bound(0.05, 0.12),
+    "train": Bound(0.05, 0.12),
+    "infer": Bound(0.05, 0.12),
 }
 """By kind, as parts of one. Rounded tables (`weights`) and rules of thumb bound nothing: they must be answered."""
 LAYOUTS = frozenset((

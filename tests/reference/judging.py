@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from tests.reference.asking import Answer, asked, options, unmeasured
+from tests.reference.asking import OWN, Answer, asked, options, unmeasured
 
 Row = Mapping[str, Any]
 TIE = 1.05
@@ -39,6 +39,9 @@ def judged(row: Row, known: Mapping[str, Answer]) -> Judged:
         given = answer(asked(row)) if answer else None
     except Exception as error:  # noqa: BLE001 - a row that breaks the planner is a row without an answer
         given = error
+    if row["kind"] in OWN:
+        name = " ".join(str(value) for key, value in asked(row).items() if key != "kind" and value is not None)
+        return _number(row["kind"], name, given, row[OWN[row["kind"]]], "bytes")
     if "inputs" in row:
         return _memory(row, given)
     return _sweep(row, given) if row["kind"] == "tp_sweep_nvswitch" else _layout(row, given)
@@ -55,9 +58,13 @@ def _memory(row: Row, given: object) -> Judged:
     if row["unit"] == "fits":
         fits = isinstance(given, bool) and given == right
         return Judged(is_, name, isinstance(given, bool), None, (fits,), f"{given} for {right}")
+    return _number(is_, name, given, right, row["unit"])
+
+
+def _number(kind: str, name: str, given: object, right: float, unit: str) -> Judged:
     if isinstance(given, bool) or not isinstance(given, (int, float)):
-        return Judged(is_, name, False, words=f"{given!r} for {right:g} {row['unit']}")
-    return Judged(is_, name, True, given / right - 1, (), f"{given:g} for {right:g} {row['unit']}")
+        return Judged(kind, name, False, words=f"{given!r} for {right:g} {unit}")
+    return Judged(kind, name, True, given / right - 1, (), f"{given:g} for {right:g} {unit}")
 
 
 def _sweep(row: Row, given: object) -> Judged:

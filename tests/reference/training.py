@@ -14,8 +14,6 @@ from mgpu.values.model import Model
 from mgpu.values.recipe import MATRICES, Recipe
 
 UNITS = {"GiB": GIB, "MiB": MIB, "GB": 1e9, "MB": 1e6, "bytes": 1, "B": 1}
-PUBLISHED = {"train": "peak_allocated", "infer": "peak_allocated", "context": "context_bytes"}
-"""Where rows of runs of one's own have their answer, in bytes."""
 Row = Mapping[str, Any]
 
 
