@@ -11,7 +11,7 @@ from mgpu.catalog.gpus import products
 from mgpu.catalog.machines import shorthand
 from mgpu.catalog.variants import variants
 from mgpu.errors import MgpuError
-from mgpu.memory.weights import format_of
+from mgpu.memory.weights import checkpoint, format_of
 from mgpu.plan import sums
 from mgpu.plan.models import model_of
 from mgpu.plan.place import place
@@ -138,7 +138,17 @@ def _growing(wanted: Wanted, product: str, ways: Sequence[Way], known: Known) ->
     left = list(ways)
     for count in COUNTS:
         machine = replace(shorthand(f"{count}x{product}"), models=known)
-        found = best(wanted, machine, left) if left else None
+        found = best(wanted, machine, [way for way in left if _may_hold(wanted, machine, way)])
         if found and found.verdict != "does not fit":
             yield found
             left = left[: left.index(found.way)]
+
+
+def _may_hold(wanted: Wanted, machine: Machine, way: Way) -> bool:
+    """Whether the weights alone are less than all the memory there is: what is quickly told is told first."""
+    model = model_of(_spec(wanted, way).jobs[0], machine)
+    try:
+        size = checkpoint(model, format_of(wanted.model, way.format, model)) if model else 0
+    except ValueError:
+        return False
+    return size <= sum(gpu.memory for gpu in machine.gpus)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal, NamedTuple
 
 GIB = 2**30
@@ -76,17 +77,17 @@ class Estimate:
     cache: Cache | None = None
     fault: str | None = None
 
-    @property
+    @cached_property
     def total(self) -> Span:
         """The sum of the lines."""
         return summed(line.bytes for line in self.lines)
 
-    @property
+    @cached_property
     def inside(self) -> Span:
         """The sum of the lines that count against the budget."""
         return summed(line.bytes for line in self.lines if not line.outside)
 
-    @property
+    @cached_property
     def taken(self) -> Span:
         """What will be in use once it runs: an engine with a budget fills it."""
         if self.budget is None:
