@@ -13,6 +13,7 @@ VERBS = {
     "validate": "check specs, and say what is wrong with line and column",
     "render": "print the commands that a spec means, for a machine at hand or given",
     "plan": "show what a spec needs of memory and what it gets: layout, speed and price; compare machines",
+    "fit": "say which machines hold a model, how fast, and at what price; no spec needed",
     "pull": "fetch the images and models of a spec ahead of time; no GPU is taken",
     "run": "run a spec on this host",
     "ps": "list the runs of this host",
