@@ -221,14 +221,14 @@ def test_equal_shares_leave_memory_idle_on_uneven_gpus(engine: str) -> None:
     ("vllm", CHAT, "gpus: 3\nparallel: {tensor: 3}",
      "6: vLLM cannot share llama-3.1-8b's 32 attention heads among 3 GPUs = "
      "tensor: 1, 2, 4 or 8, or whole layers on each: parallel: {pipeline: 3}"),
-    ("sglang", "Qwen/Qwen2.5-7B-Instruct", "gpus: 8",
-     "5: SGLang cannot share qwen2.5-7b's 28 attention heads among 8 GPUs = "
-     "gpus: 1, 2 or 4, or whole layers on each: parallel: {pipeline: 8}"),
-    ("vllm", CHAT, "gpus: 6\nparallel: {data: 2}", "gpus: 2, 4, 8 or 16, or whole layers"),
+    ("sglang", "Qwen/Qwen2.5-7B-Instruct", "gpus: 8\nparallel: {tensor: 8}",
+     "6: SGLang cannot share qwen2.5-7b's 28 attention heads among 8 GPUs = "
+     "tensor: 1, 2 or 4, or whole layers on each: parallel: {pipeline: 8}"),
+    ("vllm", CHAT, "gpus: 6\nparallel: {data: 2, pipeline: 1}", "gpus: 2, 4, 8 or 16"),
     ("tgi", "Qwen/Qwen2.5-7B-Instruct", "gpus: 7", "TGI cannot share qwen2.5-7b's 4 key and value heads among 7 GPUs = "
      "gpus: 1, 2 or 4"),
     ("lmdeploy", "Qwen/Qwen2.5-32B-Instruct-AWQ", "gpus: 3", "LMDeploy cannot share qwen2.5-32b's 40 attention heads"),
-    ("tensorrt-llm", "microsoft/phi-4", "gpus: 4",
+    ("tensorrt-llm", "microsoft/phi-4", "gpus: 4\nparallel: {tensor: 4}",
      "TensorRT-LLM cannot share phi-4's 10 key and value heads among 4 GPUs"),
 ])  # fmt: skip
 def test_heads_that_do_not_divide_are_told_before_a_gpu_is_taken(
@@ -236,6 +236,18 @@ def test_heads_that_do_not_divide_are_told_before_a_gpu_is_taken(
 ) -> None:
     keys = dict(line.split(": ", 1) for line in sizes.split("\n"))
     assert told in refusal(engine, model=model, **keys)
+
+
+@pytest.mark.parametrize(("engine", "model", "gpus"), [
+    ("sglang", "Qwen/Qwen2.5-7B-Instruct", 8),
+    ("vllm", CHAT, 6),
+    ("tensorrt-llm", "microsoft/phi-4", 4),
+])  # fmt: skip
+def test_a_number_that_heads_do_not_divide_by_gets_a_layout_that_they_do(engine: str, model: str, gpus: int) -> None:
+    """Guides: as many GPUs as there are, and --tensor-parallel-size of that number."""
+    (task,) = compiled(engine, f"{gpus}xa100-sxm4-80gb", model=model, gpus=gpus).plan.tasks
+    assert task.layout.tensor * task.layout.pipeline * task.layout.data == gpus
+    assert task.layout.tensor in (1, 2, 4)
 
 
 def test_heads_are_no_matter_where_layers_stay_whole() -> None:
