@@ -11,6 +11,7 @@ from mgpu.plan.copies import Copy
 from mgpu.plan.layout import laid_out
 from mgpu.plan.links import UNKNOWN, Links, words
 from mgpu.plan.models import model_of
+from mgpu.plan.sums import verdict
 from mgpu.spec.versions import version_of
 from mgpu.values.choice import Decision
 from mgpu.values.engine import Engine
@@ -98,7 +99,7 @@ def decided(task: Task, machine: Machine) -> Decision | None:
     """How the layout of a planned task was chosen, and how fast it is: on one GPU, where there was nothing to choose,
     it is asked only now. None for what is no server, and without GPUs."""
     engine = engine_named(task.job.engine)
-    if task.decision or not task.gpus or not _splits(task, engine):
+    if task.decision or not task.gpus or not _splits(task, engine) or verdict(task) == "does not fit":
         return task.decision
     from mgpu.plan.decide import decide
 
