@@ -121,6 +121,20 @@ def test_axolotl_reads_its_yaml() -> None:
     assert "micro_batch_size" in names
 
 
+def test_axolotl_takes_bf16_where_nothing_is_said() -> None:
+    silent = {name: value for name, value in AXOLOTL.items() if name != "bf16"}
+    assert size(task("axolotl", config=silent), "weights") == size(task("axolotl", config=AXOLOTL), "weights")
+    for words in ({"bf16": False}, {"fp16": True}):
+        assert size(task("axolotl", config={**silent, **words}), "weights") == 4 * 8_030_261_248
+
+
+def test_llamafactory_leaves_frozen_weights_in_16_bits() -> None:
+    silent = {name: value for name, value in FACTORY.items() if name != "bf16"}
+    assert size(task("llamafactory", config=silent), "weights") == size(task("llamafactory", config=FACTORY), "weights")
+    full = task("llamafactory", config={**silent, "finetuning_type": "full"})
+    assert size(full, "weights") == 4 * 8_030_261_248
+
+
 def test_llamafactory_and_trl_read_theirs() -> None:
     lora = task("llamafactory", config={**FACTORY, "lora_target": "q_proj,v_proj"})
     every = task("llamafactory", config={**FACTORY, "lora_target": "all"})
