@@ -42,7 +42,8 @@ def words(estimate: Estimate) -> str:
         return f"{text}, and the engine allows itself {gib(estimate.budget)} of GPU {estimate.index}"
     rest = " + ".join(f"{line.name} {gib(line.bytes.expected)}" for line in outside)
     free = f"GPU {estimate.index} has {gib(estimate.room)} free"
-    return f"the engine fills {gib(estimate.budget)} GiB, beside it {rest}, and {free}"
+    beside = f", beside it {rest}" if rest else ""
+    return f"the engine fills {gib(estimate.budget)} GiB{beside}, and {free}"
 
 
 def gib(size: float) -> str:
