@@ -172,6 +172,14 @@ def test_every_knob_makes_it_need_less() -> None:
         assert reckoned(less)[0].total.expected < before, knob
 
 
+def test_a_script_of_ones_own_may_offload_before_it_trains_less() -> None:
+    placed = task("deepspeed", 8, model=LLAMA, recipe={"sharding": "zero-3", "precision": "amp"})
+    knobs = {knob.path[-1]: knob.cost for knob in turned_down(placed)}
+    assert knobs["offload_optimizer"] < knobs["method"]
+    assert {knob.path[0] for knob in turned_down(placed)} == {"recipe"}
+    assert "offload_optimizer" not in [knob.path[-1] for knob in turned_down(task("torchrun", model=LLAMA, recipe={}))]
+
+
 def test_the_hosts_memory_is_warned_of() -> None:
     model = by_name("llama-3.1-70b")
     assert model
