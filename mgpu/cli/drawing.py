@@ -10,6 +10,7 @@ from mgpu.catalog.prices import Prices
 from mgpu.cli.bars import MISSING, rows, scale, short, used
 from mgpu.cli.bars import OTHERS as OTHERS_HAVE
 from mgpu.cli.legend import legend
+from mgpu.engines import engine_named
 from mgpu.plan import sums
 from mgpu.plan.bill import Bill, bill
 from mgpu.plan.models import model_of
@@ -48,7 +49,7 @@ def picture(
         block.extend(_facts([("mend", mends[name])] if name in mends else [], width))
     if len(jobs) == 1:
         return blocks[0]
-    whole = [("price", words) for words in _price(bill(plan, prices))]
+    whole = [("price", f"of all jobs: {words}") for words in _price(bill(plan, prices))]
     inner = [line for block in blocks for line in ("", *block)]
     return [f"{plan.name} on {plan.machine.name}", *inner, "", *_facts(whole, width)]
 
@@ -70,6 +71,7 @@ def _job(tasks: Sequence[Task], plan: Plan, width: int | None, prices: Prices | 
         lines += [*(f"  {line}".rstrip() for line in (*table, *_signs(pairs))), ""]
     model = model_of(first.job, plan.machine)
     facts = [*_memory(first, known, model.context if model else None), *_reasons(first), *_speed(first)]
+    facts[:0] = [("recipe", words) for words in _recipe(first)]
     facts += [("price", words) for words in _price(bill(plan, prices, first.job.name))]
     painted = sums.worst([estimate for memory in known for estimate in memory]) if known else None
     return lines + [_coloured(line, painted if colour else None) for line in _facts([*facts, *_others(first)], width)]
@@ -120,6 +122,13 @@ def _memory(task: Task, known: Sequence[Sequence[Estimate]], longest: int | None
         at_once = f"{many:,.1f} requests of {least.context:,} at once"
         one = f"one of up to {min(least.tokens, longest or least.tokens):,}"
         yield "cache", f"{least.tokens:,} tokens: {at_once}, or {one}"
+
+
+def _recipe(task: Task) -> Iterator[str]:
+    """How a training is taken to go: by what its job says, and by its engine's own defaults where it is silent."""
+    recipe = engine_named(task.job.engine).recipe(task.job) if isinstance(task.memory, tuple) else None
+    if recipe:
+        yield str(recipe)
 
 
 def _reasons(task: Task) -> Facts:
