@@ -16,14 +16,14 @@ HINT = "add model: and recipe: {method: full, precision: amp, micro_batch: 1, se
 
 def estimated(task: Task, model: Model | None, recipe: Recipe | None) -> tuple[Estimate, ...] | Unknown:
     """What each GPU needs, or what is not known and what would tell it."""
-    from mgpu.memory.training import lines
-
     if recipe is None:
         return Unknown("the script is the user's own, and the spec does not say what it trains, nor how", HINT)
     if model is None:
         return Unknown("the sizes of the model that is trained are not known", "add model:, or model_facts:")
     if model.kind != "llm":
         return Unknown(f"only the training of language models is reckoned here, and {model.id} is none")
+    from mgpu.memory.training import lines
+
     try:
         found = lines(model, recipe, max(1, len(task.gpus)))
     except ValueError as error:
