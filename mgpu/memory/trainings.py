@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mgpu.values.mark import Path
 from mgpu.values.memory import GIB, Estimate, Knob, Unknown
 from mgpu.values.model import Model
 from mgpu.values.plan import Task
 from mgpu.values.recipe import Recipe
+from mgpu.values.spec import Job
+
+if TYPE_CHECKING:
+    from mgpu.memory import Estimating
 
 HINT = "add model: and recipe: {method: full, precision: amp, micro_batch: 1, sequence: 2048}"
 
@@ -29,6 +33,11 @@ def estimated(task: Task, model: Model | None, recipe: Recipe | None) -> tuple[E
     except ValueError as error:
         return Unknown(str(error), "add model_facts:")
     return tuple(Estimate(gpu.index, found, gpu.free) for gpu in task.gpus)
+
+
+def trained(recipe: Callable[[Job], Recipe | None]) -> Estimating:
+    """What the tasks of an engine need whose jobs train as `recipe` reads in them."""
+    return lambda task, model, _: estimated(task, model, recipe(task.job))
 
 
 def host_warning(model: Model, recipe: Recipe, ranks: int, memory: int | None) -> str | None:
