@@ -112,7 +112,8 @@ def _memory(task: Task, known: Sequence[Sequence[Estimate]], longest: int | None
     estimates = [estimate for memory in known for estimate in memory]
     if not estimates:
         return
-    yield "memory", f"{sums.worst(estimates)}: {sums.words(sums.biggest(estimates))}"
+    lacking = max(known, key=lambda memory: sums.biggest(memory).over())
+    yield "memory", f"{sums.worst(estimates)}: {sums.told(lacking, task.layout.data)}"
     caches = [estimate.cache for estimate in estimates if estimate.cache]
     if caches and sums.worst(estimates) != "does not fit":
         least = min(caches, key=lambda cache: cache.tokens)
@@ -169,7 +170,7 @@ def money(amount: float | None) -> str:
 
 
 def _others(task: Task) -> Facts:
-    others = task.decision.others if task.decision else ()
+    others = [one for one in task.decision.others if one.layout != task.layout] if task.decision else []
     for at, choice in enumerate(others[:OTHERS]):
         yield ("others" if not at else ""), choice.why
     if len(others) > OTHERS:
