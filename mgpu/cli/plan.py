@@ -85,11 +85,10 @@ def _answered(path: Path, options: argparse.Namespace, prices: Prices) -> tuple[
 
         return code, plain(done.plan, done.commands, prices, priced=True)
     from mgpu.cli.drawing import picture
-    from mgpu.plan.advice import fix_of
+    from mgpu.plan.advice import advice
 
     _warn_of_others(spec, done.plan)
-    fix = fix_of(spec, machine, lacking) if lacking else None
-    mends = {lacking.job.name: f"it {_verb(fix)} with {fix.words}: --fix shows the change"} if lacking and fix else {}
+    mends = {lacking.job.name: tuple(advice(spec, machine, lacking))} if lacking else {}
     lines = picture(done.plan, _width(), prices, mends, colour=show.colour(sys.stdout))
     return code, "\n".join(lines) + "\n"
 

@@ -32,22 +32,27 @@ def told(estimates: Sequence[Estimate], copies: int = 1) -> str:
     """The sum of the GPU that lacks the most, and where several share the weights of each of `copies` of the model also
     how much these are in all: ``weights 94.5 (756.3 in all) + KV cache 0.49 = 95.0 GiB, ...``."""
     one = biggest(estimates)
-    shared = sum(_weights(estimate) for estimate in estimates) / max(1, copies)
-    return words(one, shared if shared > 1.05 * _weights(one) else None)
+    whole = shared(estimates, copies)
+    return words(one, whole if whole > 1.05 * _weights(one) else None)
+
+
+def shared(estimates: Sequence[Estimate], copies: int = 1) -> float:
+    """Bytes of the weights of one of `copies` of the model, on all of its GPUs."""
+    return sum(_weights(estimate) for estimate in estimates) / max(1, copies)
 
 
 def _weights(estimate: Estimate) -> int:
     return sum(line.bytes.expected for line in estimate.lines if line.name == WEIGHTS)
 
 
-def words(estimate: Estimate, shared: float | None = None) -> str:
+def words(estimate: Estimate, whole: float | None = None) -> str:
     """The sum of one GPU's lines, and what there is: ``weights 65.7 + KV cache 1.3 = 67.0 GiB, and 39.4 are free``.
-    `shared` are the bytes of weights that it has a part of."""
+    `whole` are the bytes of weights that it has a part of."""
     if estimate.fault:
         return estimate.fault
     inside = [line for line in estimate.lines if not line.outside]
     outside = [line for line in estimate.lines if line.outside]
-    all_ = f" ({gib(shared)} in all)" if shared else ""
+    all_ = f" ({gib(whole)} in all)" if whole else ""
     parts = [
         f"{line.name} {gib(line.bytes.expected)}{all_ if line.name == WEIGHTS else ''}"
         for line in inside
