@@ -26,7 +26,7 @@ OTHERS = 6
 PIPE = 100
 """How wide a bar's row is where no terminal says."""
 
-NOTHING: Mapping[str, str] = MappingProxyType({})
+NOTHING: Mapping[str, Sequence[str]] = MappingProxyType({})
 Facts = Iterator[tuple[str, str]]
 
 
@@ -34,18 +34,19 @@ def picture(
     plan: Plan,
     width: int | None = None,
     prices: Prices | None = None,
-    mends: Mapping[str, str] = NOTHING,
+    mends: Mapping[str, Sequence[str]] = NOTHING,
     *,
     colour: bool = False,
 ) -> list[str]:
     """The plan in lines of `width` columns (None: reasons are not wrapped). Replicas of a job are drawn together.
-    `mends` are the changes that would make a job fit, by its name."""
+    `mends` say what would make a job fit, by its name."""
     jobs: dict[str, list[Task]] = {}
     for task in plan.tasks:
         jobs.setdefault(task.job.name, []).append(task)
     blocks = [_job(tasks, plan, width, prices, colour) for tasks in jobs.values()]
     for name, block in zip(jobs, blocks, strict=True):
-        block.extend(_facts([("mend", mends[name])] if name in mends else [], width))
+        said = enumerate(mends.get(name, ()))
+        block.extend(_facts([("" if at else "mend", sentence) for at, sentence in said], width))
     if len(jobs) == 1:
         return blocks[0]
     whole = [("price", words) for words in _price(bill(plan, prices))]
@@ -112,7 +113,8 @@ def _memory(task: Task, known: Sequence[Sequence[Estimate]], longest: int | None
     estimates = [estimate for memory in known for estimate in memory]
     if not estimates:
         return
-    yield "memory", f"{sums.worst(estimates)}: {sums.words(sums.biggest(estimates))}"
+    lacking = max(known, key=lambda memory: sums.biggest(memory).over())
+    yield "memory", f"{sums.worst(estimates)}: {sums.told(lacking, task.layout.data)}"
     caches = [estimate.cache for estimate in estimates if estimate.cache]
     if caches and sums.worst(estimates) != "does not fit":
         least = min(caches, key=lambda cache: cache.tokens)
@@ -169,7 +171,7 @@ def money(amount: float | None) -> str:
 
 
 def _others(task: Task) -> Facts:
-    others = task.decision.others if task.decision else ()
+    others = [one for one in task.decision.others if one.layout != task.layout] if task.decision else []
     for at, choice in enumerate(others[:OTHERS]):
         yield ("others" if not at else ""), choice.why
     if len(others) > OTHERS:

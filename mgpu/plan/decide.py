@@ -10,7 +10,7 @@ from mgpu.memory.weights import format_of
 from mgpu.plan.burden import Burden, burden_of
 from mgpu.plan.candidates import candidates, ordered
 from mgpu.plan.collective import Fabric
-from mgpu.plan.reasons import best, lost, named, overfull, unfit
+from mgpu.plan.reasons import best, lost, missing, named, overfull, unfit
 from mgpu.plan.speed import speed
 from mgpu.values.choice import Choice, Decision
 from mgpu.values.engine import Engine, degree, said
@@ -69,7 +69,7 @@ def decide(
     if burden is None or any(one.speed is None for one in tried if one.verdict != "does not fit"):
         return _by_table(engine, gpus, setting.fabric, tried, rejected, policy)
     fitting = [one for one in tried if one.verdict != "does not fit"]
-    too_large = [one._replace(why=unfit(one)) for one in tried if one.verdict == "does not fit"]
+    too_large = _too_large(tried)
     if not fitting:
         return Decision(None, (*too_large, *rejected), policy, asked)
     ranking = sorted(fitting, key=lambda one: _measure(one, policy))
@@ -77,6 +77,12 @@ def decide(
     others = [one._replace(why=lost(one, first, policy)) for one in ranking if one is not first]
     chosen = first._replace(why=best(first, len(fitting), policy, asked))
     return Decision(chosen, (*others, *too_large, *rejected), policy, asked)
+
+
+def _too_large(tried: list[Choice]) -> list[Choice]:
+    """Those that do not fit, with the reason; that which lacks the least first."""
+    found = [one._replace(why=unfit(one)) for one in tried if one.verdict == "does not fit"]
+    return sorted(found, key=missing)
 
 
 def _taken(ranking: list[Choice], policy: Policy, workload: Workload) -> Choice:
@@ -182,7 +188,7 @@ def _by_table(
     """The default where speed is not known: tensor parallel within NVLink or a pair, stages between; what has neither
     runs a copy on each GPU, and llama.cpp whole layers."""
     fitting = [one for one in tried if one.verdict != "does not fit"]
-    too_large = [one._replace(why=unfit(one)) for one in tried if one.verdict == "does not fit"]
+    too_large = _too_large(tried)
     if not fitting:
         return Decision(None, (*too_large, *rejected), policy, None)
     wanted = default(engine, gpus, fabric)
