@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from math import prod
 from typing import NamedTuple
 
 from mgpu.engines import engine_named
@@ -69,7 +70,7 @@ def _settled(task: Task, engine: Engine, site: Site) -> tuple[Task, str | None]:
         return engine.memory(laid(layout, gpus), model, site.machine.corrections)
 
     plain = laid(task.layout, task.gpus)
-    if len(task.gpus) == 1 or not _splits(task, engine):
+    if len(task.gpus) == 1 or not _splits(task, engine) or _said(task, engine):
         return replace(plain, memory=needs(task.layout, task.gpus)), None
     from mgpu.plan.decide import decide
     from mgpu.plan.reasons import named, short
@@ -88,6 +89,12 @@ def _settled(task: Task, engine: Engine, site: Site) -> tuple[Task, str | None]:
 def _splits(task: Task, engine: Engine) -> bool:
     """Whether it is a server whose engine can split a model."""
     return task.job.serves and bool({"tensor", "pipeline"} & set(engine.dimensions))
+
+
+def _said(task: Task, engine: Engine) -> bool:
+    """Whether the spec itself says how all of the GPUs are used."""
+    sizes = [size for name, size in task.job.parallel._asdict().items() if size and name != "expert"]
+    return bool(sizes) and prod(sizes) * prod(engine.degrees(task.job).values()) == len(task.gpus)
 
 
 def timed(plan: Plan) -> Plan:
