@@ -15,6 +15,7 @@ from mgpu.plan.bill import Bill, bill
 from mgpu.plan.models import model_of
 from mgpu.values.machine import Gpu
 from mgpu.values.memory import Estimate, Unknown
+from mgpu.values.model import Model
 from mgpu.values.plan import Layout, Plan, Task
 from mgpu.values.speed import Speed
 
@@ -70,7 +71,7 @@ def _job(tasks: Sequence[Task], plan: Plan, width: int | None, prices: Prices | 
         table = legend([estimate for _, estimate in pairs], inner, colour=colour)
         lines += [*(f"  {line}".rstrip() for line in (*table, *_signs(pairs))), ""]
     model = model_of(first.job, plan.machine)
-    facts = [*_memory(first, known, model.context if model else None), *_reasons(first), *_speed(first)]
+    facts = [*_memory(first, known, model), *_reasons(first), *_speed(first)]
     facts += [("price", words) for words in _price(bill(plan, prices, first.job.name))]
     painted = sums.worst([estimate for memory in known for estimate in memory]) if known else None
     return lines + [_coloured(line, painted if colour else None) for line in _facts([*facts, *_others(first)], width)]
@@ -105,8 +106,8 @@ def speed_of(task: Task) -> Speed | None:
     return task.decision.chosen.speed if task.decision and task.decision.chosen else None
 
 
-def _memory(task: Task, known: Sequence[Sequence[Estimate]], longest: int | None) -> Facts:
-    """The verdict with its sum, and what the cache holds; the model knows no sequence above `longest` tokens."""
+def _memory(task: Task, known: Sequence[Sequence[Estimate]], model: Model | None) -> Facts:
+    """The verdict with its sum, and what the cache holds."""
     if isinstance(task.memory, Unknown):
         hint = f" ({task.memory.hint})" if task.memory.hint else ""
         yield "memory", f"not known: {task.memory.why}{hint}"
@@ -120,7 +121,7 @@ def _memory(task: Task, known: Sequence[Sequence[Estimate]], longest: int | None
         least = min(caches, key=lambda cache: cache.tokens)
         many = least.tokens / least.context if least.context else 0.0
         at_once = f"{many:,.1f} requests of {least.context:,} at once"
-        one = f"one of up to {min(least.tokens, longest or least.tokens):,}"
+        one = f"one of up to {sums.longest(estimates, model) or least.tokens:,}"
         yield "cache", f"{least.tokens:,} tokens: {at_once}, or {one}"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mgpu.values.memory import GIB, Estimate, Unknown, Verdict
+from mgpu.values.model import Model
 from mgpu.values.plan import Task
 
 ORDER: tuple[Verdict, ...] = ("fits", "tight", "does not fit")
@@ -43,6 +44,13 @@ def shared(estimates: Sequence[Estimate], copies: int = 1) -> float:
 
 def _weights(estimate: Estimate) -> int:
     return sum(line.bytes.expected for line in estimate.lines if line.name == WEIGHTS)
+
+
+def longest(estimates: Sequence[Estimate], model: Model | None) -> int | None:
+    """Tokens of the longest sequence that all of the GPUs have room for, and that the model knows."""
+    rooms = [room for estimate in estimates if (room := estimate.longest) is not None]
+    known = [model.context] if model and model.context else []
+    return min(rooms + known) if rooms else None
 
 
 def words(estimate: Estimate, whole: float | None = None) -> str:
