@@ -52,8 +52,9 @@ def check(job: Job) -> Iterable[Complaint]:
 
 
 def fits(task: Task) -> Iterable[Complaint]:
-    """What is left open on several GPUs."""
-    if task.gpu_count > 1 and task.job.parallel.pipeline is None and said(task.job, SPREAD) is None:
+    """What is left open on several GPUs, unless one is known to be too small for the model."""
+    used = [one for one in task.memory if one.total.expected] if isinstance(task.memory, tuple) else []
+    if task.gpu_count > 1 and len(used) < 2 and task.job.parallel.pipeline is None and said(task.job, SPREAD) is None:
         message = "Ollama puts a model that fits on one GPU there, and leaves the others idle"
         hint = f"parallel: {{pipeline: {task.gpu_count}}} to spread it, args: {{{SPREAD}: false}} if that is meant"
         yield Complaint(message, ("gpus",), hint, warning=True)

@@ -10,8 +10,12 @@ from typing import Any
 
 from mgpu.catalog.flags import numbers
 from mgpu.catalog.repositories import loaded
+<<<<<<< HEAD
 from mgpu.catalog.shards import equal_shares, fp8, fp8_cache, heads_as_placed, heads_as_said, on_gpus
 from mgpu.memory import estimates_of
+=======
+from mgpu.catalog.shards import equal_shares, fp8, fp8_cache, heads_as_placed, heads_as_said, new_enough, on_gpus
+>>>>>>> wt-expert
 from mgpu.values.command import Probe
 from mgpu.values.engine import Complaint, Engine, Hub, Naming, Spelling, key_in_sight, listed_and_asked, said, written
 from mgpu.values.memory import Knob
@@ -65,8 +69,10 @@ NAME = ("args", "served-model-name")
 
 
 def fits(task: Task) -> Iterable[Complaint]:
-    """What `check` could not tell without the GPUs. FP8 is weight only from 8.0 on (Marlin; fp8_utils.py)."""
+    """What `check` could not tell without the GPUs. FP8 is weight only from 8.0 on (Marlin; fp8_utils.py), and nothing
+    runs below 7.5 (model_runner.py: "SGLang only supports sm75 and above")."""
     yield from on_gpus(task, "SGLang")
+    yield from new_enough(task, "SGLang", (7, 5))
     yield from heads_as_placed(task, "SGLang", stages=True)
     if task.layout.tensor * task.layout.pipeline > 1:
         yield from equal_shares(task, "SGLang")

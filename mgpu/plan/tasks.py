@@ -81,6 +81,9 @@ def _settled(task: Task, engine: Engine, site: Site) -> tuple[Task, str | None]:
         return replace(plain, memory=needs(task.layout, task.gpus), decision=decision), None
     chosen = replace(laid(best.layout, best.gpus), memory=best.memory, decision=decision)
     why = None if any(task.job.parallel) or engine.degrees(task.job) else short(decision, len(task.gpus))
+    used = [one for one in best.memory if one.total.expected] if isinstance(best.memory, tuple) else best.gpus
+    if len(used) < len(best.gpus):
+        why = f"{len(used)} of {len(best.gpus)} GPUs, where it fits whole: the others stay idle"
     if chosen.split:
         why = f"{named(best.layout)}: {' + '.join(map(str, chosen.split))} layers, which fills the fastest GPUs first"
     return chosen, f"layout: {why}" if why else None
