@@ -10,12 +10,8 @@ from typing import Any
 
 from mgpu.catalog.flags import numbers
 from mgpu.catalog.repositories import loaded
-<<<<<<< HEAD
-from mgpu.catalog.shards import equal_shares, fp8, fp8_cache, heads_as_placed, heads_as_said, on_gpus
-from mgpu.memory import estimates_of
-=======
 from mgpu.catalog.shards import equal_shares, fp8, fp8_cache, heads_as_placed, heads_as_said, new_enough, on_gpus
->>>>>>> wt-expert
+from mgpu.memory import estimates_of
 from mgpu.values.command import Probe
 from mgpu.values.engine import Complaint, Engine, Hub, Naming, Spelling, key_in_sight, listed_and_asked, said, written
 from mgpu.values.memory import Knob
