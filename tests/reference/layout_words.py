@@ -152,7 +152,7 @@ def _product(name: str) -> Product:
 
 def _gpu(index: int, product: Product, text: str) -> Gpu:
     generation = re.search(r"(?:pcie\s*|gen\s*)(\d)(?:\.0)?", text)
-    widths = [int(lanes) for lanes in re.findall(r"(?<!\d )\bx(16|8|4|1)\b", text)]
+    widths = [int(lanes) for lanes in re.findall(r"\bx(16|8|4|1)\b", text)]
     return Gpu(
         index,
         product.name,
