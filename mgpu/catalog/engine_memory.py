@@ -29,6 +29,11 @@ def constant(engine: str, name: str, version: str | None = None) -> Any:
     return known[-1] if known else values[0][1]
 
 
+def slots(engine: str, version: str | None = None) -> int | None:
+    """Requests that an engine takes at once if nothing is said; None for those that take as many as there is room."""
+    return int(constant(engine, "slots", version)) if "slots" in _data().get(engine, {}) else None
+
+
 def gib(engine: str, name: str, version: str | None = None) -> float:
     """A constant in GiB, as bytes."""
     return float(constant(engine, name, version)) * GIB

@@ -82,6 +82,6 @@ def gguf_fallback(kind: str) -> str | None:
 
 def gguf_mix(text: str) -> str | None:
     """The kind of GGUF file that a name ends with or a spec says: ``Q4_K_M`` of ``model-q4_k_m.gguf``."""
-    known = _data()["gguf"]["defaults"]
+    known, others = _data()["gguf"]["defaults"], _data()["gguf"]["aliases"]
     words = re.split(r"[-.:/@ ]", text.upper().removesuffix(".GGUF"))
-    return next((word for word in reversed(words) if word in known), None)
+    return next((others.get(word, word) for word in reversed(words) if word in known or word in others), None)

@@ -50,6 +50,20 @@ def on_gpus(task: Task, who: str, *, anywhere: bool = False) -> Iterator[Complai
         yield Complaint(f"{who}{'' if anywhere else ' in its own image'} computes on GPUs alone", ("gpus",), hint)
 
 
+def new_enough(task: Task, who: str, least: tuple[int, int], what: str = "") -> Iterator[Complaint]:
+    """GPUs of a compute capability below `least` have no kernels in the engine's own builds (`what`: for that alone);
+    what somebody has built for himself may have them."""
+    older = [gpu for gpu in task.gpus if gpu.compute_capability and gpu.compute_capability < least]
+    if not older:
+        return
+    gpu = min(older, key=lambda gpu: gpu.compute_capability or least)
+    has, wants = (".".join(map(str, capability)) for capability in (gpu.compute_capability or least, least))
+    message = f"{who} {task.version or ''}".strip() + f" is not built for {gpu.product or gpu.name}{what}"
+    hint = f"it has compute capability {has}, and {wants} is the least: a newer GPU, or engine: llamacpp"
+    own = bool(task.job.image) or task.runtime != "docker"
+    yield Complaint(message, ("gpus",), hint, warning=own)
+
+
 def heads_as_said(job: Job, who: str, keys: KeyHeads = "copied", *, stages: bool = False) -> Iterator[Complaint]:
     """Heads that do not divide by the tensor parallel size of the spec; `stages`: the engine can take whole layers
     instead."""

@@ -16,6 +16,7 @@ from mgpu.plan.bill import Bill, bill
 from mgpu.plan.models import model_of
 from mgpu.values.machine import Gpu
 from mgpu.values.memory import Estimate, Unknown
+from mgpu.values.model import Model
 from mgpu.values.plan import Layout, Plan, Task
 from mgpu.values.speed import Speed
 
@@ -27,7 +28,7 @@ OTHERS = 6
 PIPE = 100
 """How wide a bar's row is where no terminal says."""
 
-NOTHING: Mapping[str, str] = MappingProxyType({})
+NOTHING: Mapping[str, Sequence[str]] = MappingProxyType({})
 Facts = Iterator[tuple[str, str]]
 
 
@@ -35,18 +36,19 @@ def picture(
     plan: Plan,
     width: int | None = None,
     prices: Prices | None = None,
-    mends: Mapping[str, str] = NOTHING,
+    mends: Mapping[str, Sequence[str]] = NOTHING,
     *,
     colour: bool = False,
 ) -> list[str]:
     """The plan in lines of `width` columns (None: reasons are not wrapped). Replicas of a job are drawn together.
-    `mends` are the changes that would make a job fit, by its name."""
+    `mends` say what would make a job fit, by its name."""
     jobs: dict[str, list[Task]] = {}
     for task in plan.tasks:
         jobs.setdefault(task.job.name, []).append(task)
     blocks = [_job(tasks, plan, width, prices, colour) for tasks in jobs.values()]
     for name, block in zip(jobs, blocks, strict=True):
-        block.extend(_facts([("mend", mends[name])] if name in mends else [], width))
+        said = enumerate(mends.get(name, ()))
+        block.extend(_facts([("" if at else "mend", sentence) for at, sentence in said], width))
     if len(jobs) == 1:
         return blocks[0]
     whole = [("price", f"of all jobs: {words}") for words in _price(bill(plan, prices))]
@@ -70,8 +72,8 @@ def _job(tasks: Sequence[Task], plan: Plan, width: int | None, prices: Prices | 
         table = legend([estimate for _, estimate in pairs], inner, colour=colour)
         lines += [*(f"  {line}".rstrip() for line in (*table, *_signs(pairs))), ""]
     model = model_of(first.job, plan.machine)
-    facts = [*_memory(first, known, model.context if model else None), *_reasons(first), *_speed(first)]
-    facts[:0] = [("recipe", words) for words in _recipe(first)]
+    facts = [("recipe", words) for words in _recipe(first)]
+    facts += [*_memory(first, known, model), *_reasons(first), *_speed(first)]
     facts += [("price", words) for words in _price(bill(plan, prices, first.job.name))]
     painted = sums.worst([estimate for memory in known for estimate in memory]) if known else None
     return lines + [_coloured(line, painted if colour else None) for line in _facts([*facts, *_others(first)], width)]
@@ -106,21 +108,22 @@ def speed_of(task: Task) -> Speed | None:
     return task.decision.chosen.speed if task.decision and task.decision.chosen else None
 
 
-def _memory(task: Task, known: Sequence[Sequence[Estimate]], longest: int | None) -> Facts:
-    """The verdict with its sum, and what the cache holds; the model knows no sequence above `longest` tokens."""
+def _memory(task: Task, known: Sequence[Sequence[Estimate]], model: Model | None) -> Facts:
+    """The verdict with its sum, and what the cache holds."""
     if isinstance(task.memory, Unknown):
         hint = f" ({task.memory.hint})" if task.memory.hint else ""
         yield "memory", f"not known: {task.memory.why}{hint}"
     estimates = [estimate for memory in known for estimate in memory]
     if not estimates:
         return
-    yield "memory", f"{sums.worst(estimates)}: {sums.words(sums.biggest(estimates))}"
+    lacking = max(known, key=lambda memory: sums.biggest(memory).over())
+    yield "memory", f"{sums.worst(estimates)}: {sums.told(lacking, task.layout.data)}"
     caches = [estimate.cache for estimate in estimates if estimate.cache]
     if caches and sums.worst(estimates) != "does not fit":
         least = min(caches, key=lambda cache: cache.tokens)
         many = least.tokens / least.context if least.context else 0.0
         at_once = f"{many:,.1f} requests of {least.context:,} at once"
-        one = f"one of up to {min(least.tokens, longest or least.tokens):,}"
+        one = f"one of up to {sums.longest(estimates, model) or least.tokens:,}"
         yield "cache", f"{least.tokens:,} tokens: {at_once}, or {one}"
 
 
@@ -178,7 +181,7 @@ def money(amount: float | None) -> str:
 
 
 def _others(task: Task) -> Facts:
-    others = task.decision.others if task.decision else ()
+    others = [one for one in task.decision.others if one.layout != task.layout] if task.decision else []
     for at, choice in enumerate(others[:OTHERS]):
         yield ("others" if not at else ""), choice.why
     if len(others) > OTHERS:

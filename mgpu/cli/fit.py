@@ -143,8 +143,9 @@ def _row(one: Fitting, prices: Prices) -> dict[str, Any]:
         "verdict": one.verdict,
         "needs_bytes": largest.total.expected if budget is None else largest.inside.expected,
         "room_bytes": largest.room if budget is None else budget,
-        "sum": sums.words(largest),
+        "sum": sums.told(memory, one.task.layout.data),
         "cache_tokens": one.cache.tokens if one.cache else None,
+        "longest_context": one.longest,
         "tokens_per_second": one.speed.tokens_per_second if one.speed else None,
         "tokens_per_second_band": [one.speed.low, one.speed.high] if one.speed else None,
         "workload": str(one.workload) if one.workload else None,
@@ -154,7 +155,7 @@ def _row(one: Fitting, prices: Prices) -> dict[str, Any]:
 
 
 SHOWN = 20
-HEAD = ("machine", "USD/h", "format", "engine", "layout", "verdict", "GiB a GPU", "cache tokens", "tok/s", "USD/M tok")
+HEAD = ("machine", "USD/h", "format", "engine", "layout", "verdict", "GiB a GPU", "context up to", "tok/s", "USD/M tok")
 RIGHT = frozenset((1, 7, 8, 9))
 """Columns of numbers."""
 SPARED = (9, 6, 7, 3)
@@ -202,7 +203,7 @@ def _cheapest(rows: list[dict[str, Any]]) -> list[str]:
 def _cells(row: dict[str, Any]) -> tuple[str, ...]:
     layout = " x ".join(f"{name} {size}" for name, size in row["layout"].items() if size > 1) or "one GPU"
     hour, million = row["usd_per_hour"], row["usd_per_million_tokens"]
-    speed, tokens = row["tokens_per_second"], row["cache_tokens"]
+    speed, tokens = row["tokens_per_second"], row["longest_context"]
     return (
         row["machine"],
         "?" if hour is None else f"{hour:.2f}",

@@ -85,11 +85,10 @@ def _answered(path: Path, options: argparse.Namespace, prices: Prices) -> tuple[
 
         return code, plain(done.plan, done.commands, prices, priced=True)
     from mgpu.cli.drawing import picture
-    from mgpu.plan.advice import fix_of
+    from mgpu.plan.advice import advice
 
     _warn_of_others(spec, done.plan)
-    fix = fix_of(spec, machine, lacking) if lacking else None
-    mends = {lacking.job.name: f"it {_verb(fix)} with {fix.words}: --fix shows the change"} if lacking and fix else {}
+    mends = {lacking.job.name: tuple(advice(spec, machine, lacking))} if lacking else {}
     lines = picture(done.plan, _width(), prices, mends, colour=show.colour(sys.stdout))
     return code, "\n".join(lines) + "\n"
 
@@ -179,7 +178,7 @@ def _mended(path: Path, spec: Spec, machine: Machine) -> tuple[int, str]:
         return 0, ""
     fix = fix_of(spec, machine, task)
     if fix is None:
-        words = sums.words(sums.biggest(task.memory)) if isinstance(task.memory, tuple) else "it does not fit"
+        words = sums.told(task.memory, task.layout.data) if isinstance(task.memory, tuple) else "it does not fit"
         hint = "a smaller model or format, or a larger machine"
         raise NoRoom(f"{task.name} does not fit, and no change that mgpu knows of helps: {words}", hint, ever=False)
     print(f"{path}: {task.name} {_verb(fix)} with {fix.words}", file=sys.stderr)

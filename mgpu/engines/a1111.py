@@ -2,21 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
+from mgpu.memory import estimates_of
 from mgpu.values.engine import Engine
-from mgpu.values.memory import Correction, Estimate, Unknown
-from mgpu.values.model import Model
-from mgpu.values.plan import Task
 from mgpu.values.webui import OWNED, SPELLING, check, environment, probe, variables
-
-
-def memory(task: Task, model: Model | None, corrections: Sequence[Correction]) -> tuple[Estimate, ...] | Unknown:
-    """What it needs on each of its GPUs."""
-    from mgpu.memory.diffusion import estimates
-
-    return estimates(task, model, corrections)
-
 
 ENGINE = Engine(
     name="a1111",
@@ -31,5 +19,5 @@ ENGINE = Engine(
     probe=probe,
     variables=variables,
     environment=environment,
-    memory=memory,
+    memory=estimates_of("diffusion"),
 )

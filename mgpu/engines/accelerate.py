@@ -6,17 +6,16 @@ well, before the script: what follows the script is the script's.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
 from mgpu.catalog import accelerate
 from mgpu.memory.recipes import alone, finished, of_accelerate
-from mgpu.memory.trainings import BY_RECIPE, estimated, levers
+from mgpu.memory.trainings import BY_RECIPE, levers, trained
 from mgpu.values.engine import Complaint, Engine, Spelling, asked_ranks, ranks, said
 from mgpu.values.flag import plain
-from mgpu.values.memory import Correction, Estimate, Knob, Unknown
-from mgpu.values.model import Model
+from mgpu.values.memory import Knob
 from mgpu.values.plan import Task
 from mgpu.values.recipe import Recipe
 from mgpu.values.spec import Job
@@ -74,11 +73,6 @@ def recipe(job: Job) -> Recipe | None:
     )
 
 
-def memory(task: Task, model: Model | None, _: Sequence[Correction]) -> tuple[Estimate, ...] | Unknown:
-    """What the ranks take, by the recipe."""
-    return estimated(task, model, recipe(task.job))
-
-
 def knobs(task: Task) -> Iterable[Knob]:
     """What makes them take less."""
     return levers(recipe(task.job), BY_RECIPE)
@@ -118,7 +112,7 @@ ENGINE = Engine(
     files=files,
     variables=variables,
     environment=accelerate.environment,
-    memory=memory,
+    memory=trained(recipe),
     recipe=recipe,
     knobs=knobs,
 )

@@ -7,16 +7,15 @@ there in its images.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from math import prod
 from typing import Any
 
 from mgpu.memory.recipes import finished, number, of_file, of_fsdp, of_trainer, on, targets
-from mgpu.memory.trainings import Lever, estimated, levers
+from mgpu.memory.trainings import Lever, levers, trained
 from mgpu.values.engine import Complaint, Engine, Spelling, asked_ranks, ranks, threads
-from mgpu.values.memory import Correction, Estimate, Knob, Unknown
-from mgpu.values.model import Model
+from mgpu.values.memory import Knob
 from mgpu.values.plan import Task
 from mgpu.values.recipe import Recipe
 from mgpu.values.spec import Job
@@ -112,11 +111,6 @@ def recipe(job: Job) -> Recipe:
     return finished(of_file(found, config.get("deepspeed")), job)
 
 
-def memory(task: Task, model: Model | None, _: Sequence[Correction]) -> tuple[Estimate, ...] | Unknown:
-    """What the ranks take, by the recipe."""
-    return estimated(task, model, recipe(task.job))
-
-
 def knobs(task: Task) -> Iterable[Knob]:
     """What makes them take less."""
     return levers(recipe(task.job), AT)
@@ -149,7 +143,7 @@ ENGINE = Engine(
     files=files,
     variables=variables,
     environment=threads,
-    memory=memory,
+    memory=trained(recipe),
     recipe=recipe,
     knobs=knobs,
     model=model,

@@ -6,14 +6,13 @@ SelectModelDevice, SelectCLIPDevice, SelectVAEDevice and MultiGPU CFG Split, in 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from mgpu.catalog.flags import numbers
+from mgpu.memory import estimates_of
 from mgpu.values.command import Probe
 from mgpu.values.engine import Complaint, Engine, Spelling, said, url
-from mgpu.values.memory import Correction, Estimate, Unknown
-from mgpu.values.model import Model
 from mgpu.values.plan import Task
 
 DEVICE_NODES_SINCE = (0, 4)
@@ -46,13 +45,6 @@ def fits(task: Task) -> Iterable[Complaint]:
         )
 
 
-def memory(task: Task, model: Model | None, corrections: Sequence[Correction]) -> tuple[Estimate, ...] | Unknown:
-    """What it needs on each of its GPUs."""
-    from mgpu.memory.diffusion import estimates
-
-    return estimates(task, model, corrections)
-
-
 ENGINE = Engine(
     name="comfyui",
     kinds=("inference",),
@@ -74,5 +66,5 @@ ENGINE = Engine(
     fits=fits,
     files=files,
     probe=probe,
-    memory=memory,
+    memory=estimates_of("diffusion"),
 )

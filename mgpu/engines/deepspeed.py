@@ -9,16 +9,15 @@ there would change where it all runs.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import pairwise
 from typing import Any
 
 from mgpu.memory.recipes import finished, of_deepspeed
-from mgpu.memory.trainings import BY_RECIPE, Lever, estimated, levers
+from mgpu.memory.trainings import BY_RECIPE, Lever, levers, trained
 from mgpu.values.engine import Complaint, Engine, Naming, Spelling, asked_ranks, ranks, said, sharing, threads
 from mgpu.values.mark import Path
-from mgpu.values.memory import Correction, Estimate, Knob, Unknown
-from mgpu.values.model import Model
+from mgpu.values.memory import Knob
 from mgpu.values.plan import Task
 from mgpu.values.recipe import Recipe
 from mgpu.values.spec import CONFIG, Job
@@ -198,11 +197,6 @@ def recipe(job: Job) -> Recipe | None:
     return finished(of_deepspeed(Recipe(precision="fp32", sharding="none", optimizer="adamw-fused"), job.config), job)
 
 
-def memory(task: Task, model: Model | None, _: Sequence[Correction]) -> tuple[Estimate, ...] | Unknown:
-    """What the ranks take, by the recipe."""
-    return estimated(task, model, recipe(task.job))
-
-
 def knobs(task: Task) -> Iterable[Knob]:
     """What makes them take less: said in the config where the spec has one, else in the recipe."""
     return levers(recipe(task.job), AT if task.job.config else BY_RECIPE)
@@ -237,7 +231,7 @@ ENGINE = Engine(
     files=files,
     variables=variables,
     environment=environment,
-    memory=memory,
+    memory=trained(recipe),
     recipe=recipe,
     knobs=knobs,
 )

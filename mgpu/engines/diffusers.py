@@ -5,16 +5,16 @@ Facts read at diffusers 0.42.1. The program is templates/text_to_image.py; nothi
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from functools import cache
 from math import prod
 
 from mgpu.catalog.flags import numbers
 from mgpu.catalog.repositories import local, pipeline
+from mgpu.memory import estimates_of
 from mgpu.resources import folder
 from mgpu.values.engine import Complaint, Engine, Hub, Spelling, degree, said, threads, written
-from mgpu.values.memory import Correction, Estimate, Knob, Unknown
-from mgpu.values.model import Model
+from mgpu.values.memory import Knob
 from mgpu.values.plan import Task
 from mgpu.values.spec import Job
 
@@ -86,13 +86,6 @@ def environment(task: Task) -> Mapping[str, str]:
     return threads(task, variables(task)["processes"])
 
 
-def memory(task: Task, model: Model | None, corrections: Sequence[Correction]) -> tuple[Estimate, ...] | Unknown:
-    """What it needs on each of its GPUs."""
-    from mgpu.memory.diffusion import estimates
-
-    return estimates(task, model, corrections)
-
-
 def knobs(task: Task) -> Iterable[Knob]:
     """What makes it need less."""
     from mgpu.memory import knobs
@@ -126,6 +119,6 @@ ENGINE = Engine(
     variables=variables,
     environment=environment,
     hub=hub,
-    memory=memory,
+    memory=estimates_of("diffusion"),
     knobs=knobs,
 )

@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from mgpu.catalog.shards import uneven
+from mgpu.memory import estimates_of
 from mgpu.values.command import Probe
 from mgpu.values.engine import HUB_CACHE, Complaint, Engine, Hub, Spelling, one_token, said, secret, url
-from mgpu.values.memory import Correction, Estimate, Knob, Unknown
+from mgpu.values.memory import Knob
 from mgpu.values.model import Model
 from mgpu.values.plan import Task
 from mgpu.values.spec import Job
@@ -162,13 +163,6 @@ def _bits(file: str) -> int:
     return int(bits[0]) if bits else 0
 
 
-def memory(task: Task, model: Model | None, corrections: Sequence[Correction]) -> tuple[Estimate, ...] | Unknown:
-    """What it needs on each of its GPUs."""
-    from mgpu.memory.llamacpp import estimates
-
-    return estimates(task, model, corrections)
-
-
 def knobs(task: Task) -> Iterable[Knob]:
     """What makes it need less."""
     from mgpu.memory import knobs
@@ -208,7 +202,7 @@ ENGINE = Engine(
     variables=variables,
     environment=environment,
     hub=hub,
-    memory=memory,
+    memory=estimates_of("llamacpp"),
     split=layers,
     knobs=knobs,
 )

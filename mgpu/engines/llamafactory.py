@@ -7,15 +7,14 @@ spaces and split again on the way, so everything is in the YAML, and the path of
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
 from mgpu.memory.recipes import finished, number, of_file, of_trainer, on, targets
-from mgpu.memory.trainings import Lever, estimated, levers
+from mgpu.memory.trainings import Lever, levers, trained
 from mgpu.values.engine import Complaint, Engine, asked_ranks, ranks, threads
-from mgpu.values.memory import Correction, Estimate, Knob, Unknown
-from mgpu.values.model import Model
+from mgpu.values.memory import Knob
 from mgpu.values.plan import Task
 from mgpu.values.recipe import Recipe
 from mgpu.values.spec import Job
@@ -86,11 +85,6 @@ def recipe(job: Job) -> Recipe:
     return finished(of_file(of_file(found, config.get("deepspeed")), config.get("fsdp") and "fsdp"), job)
 
 
-def memory(task: Task, model: Model | None, _: Sequence[Correction]) -> tuple[Estimate, ...] | Unknown:
-    """What the ranks take, by the recipe."""
-    return estimated(task, model, recipe(task.job))
-
-
 def knobs(task: Task) -> Iterable[Knob]:
     """What makes them take less."""
     return levers(recipe(task.job), AT)
@@ -120,7 +114,7 @@ ENGINE = Engine(
     check=check,
     files=files,
     environment=environment,
-    memory=memory,
+    memory=trained(recipe),
     recipe=recipe,
     knobs=knobs,
     model=model,

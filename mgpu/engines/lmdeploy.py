@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from mgpu.catalog.repositories import local
 from mgpu.catalog.shards import equal_shares, fp8, heads_as_placed, heads_as_said, on_gpus
+from mgpu.memory import estimates_of
 from mgpu.values.command import Probe
 from mgpu.values.engine import Complaint, Engine, Hub, Spelling, key_in_sight, listed_and_asked, said
-from mgpu.values.memory import Correction, Estimate, Knob, Unknown
-from mgpu.values.model import Model
+from mgpu.values.memory import Knob
 from mgpu.values.plan import Task
 from mgpu.values.spec import Job
 
@@ -48,13 +48,6 @@ def hub(task: Task) -> Hub | None:
     )
 
 
-def memory(task: Task, model: Model | None, corrections: Sequence[Correction]) -> tuple[Estimate, ...] | Unknown:
-    """What it needs on each of its GPUs."""
-    from mgpu.memory.uncalibrated import estimates
-
-    return estimates(task, model, corrections)
-
-
 def knobs(task: Task) -> Iterable[Knob]:
     """What makes it need less."""
     from mgpu.memory import knobs
@@ -89,7 +82,7 @@ ENGINE = Engine(
     fits=fits,
     probe=probe,
     hub=hub,
-    memory=memory,
+    memory=estimates_of("uncalibrated"),
     knobs=knobs,
 )
 """Its documentation gives a container the host's memory (--ipc=host), and names 32 GiB where it names a size (ROCm)."""

@@ -8,14 +8,14 @@ of those variables. On several GPUs a model lies on one of them if it fits there
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from mgpu.catalog.flags import flags
+from mgpu.memory import estimates_of
 from mgpu.values.command import Probe, Trial
 from mgpu.values.engine import Complaint, Engine, said, url
-from mgpu.values.memory import Correction, Estimate, Knob, Unknown
-from mgpu.values.model import Model
+from mgpu.values.memory import Knob
 from mgpu.values.plan import Task
 from mgpu.values.spec import Job
 
@@ -52,8 +52,9 @@ def check(job: Job) -> Iterable[Complaint]:
 
 
 def fits(task: Task) -> Iterable[Complaint]:
-    """What is left open on several GPUs."""
-    if task.gpu_count > 1 and task.job.parallel.pipeline is None and said(task.job, SPREAD) is None:
+    """What is left open on several GPUs, unless one is known to be too small for the model."""
+    used = [one for one in task.memory if one.total.expected] if isinstance(task.memory, tuple) else []
+    if task.gpu_count > 1 and len(used) < 2 and task.job.parallel.pipeline is None and said(task.job, SPREAD) is None:
         message = "Ollama puts a model that fits on one GPU there, and leaves the others idle"
         hint = f"parallel: {{pipeline: {task.gpu_count}}} to spread it, args: {{{SPREAD}: false}} if that is meant"
         yield Complaint(message, ("gpus",), hint, warning=True)
@@ -97,13 +98,6 @@ def probe(task: Task) -> Probe:
     return Probe("http", url(task, "/api/tags"), "models", within=TAKE, trial=trial)
 
 
-def memory(task: Task, model: Model | None, corrections: Sequence[Correction]) -> tuple[Estimate, ...] | Unknown:
-    """What it needs on each of its GPUs."""
-    from mgpu.memory.ollama import estimates
-
-    return estimates(task, model, corrections)
-
-
 def knobs(task: Task) -> Iterable[Knob]:
     """What makes it need less."""
     from mgpu.memory import knobs
@@ -135,6 +129,6 @@ ENGINE = Engine(
     probe=probe,
     environment=environment,
     arguments=arguments,
-    memory=memory,
+    memory=estimates_of("ollama"),
     knobs=knobs,
 )

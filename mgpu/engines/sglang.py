@@ -5,17 +5,17 @@ As with vLLM the spec's `quantization` is not rendered: a quantized checkpoint s
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from mgpu.catalog.flags import numbers
 from mgpu.catalog.limits import context
 from mgpu.catalog.repositories import loaded
-from mgpu.catalog.shards import equal_shares, fp8, fp8_cache, heads_as_placed, heads_as_said, on_gpus
+from mgpu.catalog.shards import equal_shares, fp8, fp8_cache, heads_as_placed, heads_as_said, new_enough, on_gpus
+from mgpu.memory import estimates_of
 from mgpu.values.command import Probe
 from mgpu.values.engine import Complaint, Engine, Hub, Naming, Spelling, key_in_sight, listed_and_asked, said, written
-from mgpu.values.memory import Correction, Estimate, Knob, Unknown
-from mgpu.values.model import Model
+from mgpu.values.memory import Knob
 from mgpu.values.plan import Task
 from mgpu.values.spec import Job
 
@@ -67,8 +67,10 @@ NAME = ("args", "served-model-name")
 
 
 def fits(task: Task) -> Iterable[Complaint]:
-    """What `check` could not tell without the GPUs. FP8 is weight only from 8.0 on (Marlin; fp8_utils.py)."""
+    """What `check` could not tell without the GPUs. FP8 is weight only from 8.0 on (Marlin; fp8_utils.py), and nothing
+    runs below 7.5 (model_runner.py: "SGLang only supports sm75 and above")."""
     yield from on_gpus(task, "SGLang")
+    yield from new_enough(task, "SGLang", (7, 5))
     yield from heads_as_placed(task, "SGLang", stages=True)
     if task.layout.tensor * task.layout.pipeline > 1:
         yield from equal_shares(task, "SGLang")
@@ -94,13 +96,6 @@ ANY = ("*.safetensors", "*.bin", "*.pt")
 def hub(task: Task) -> Hub | None:
     """The configuration and the weights of a repository, as model_loader/loader.py chooses them."""
     return loaded(task.job, "SGLang", ANY)
-
-
-def memory(task: Task, model: Model | None, corrections: Sequence[Correction]) -> tuple[Estimate, ...] | Unknown:
-    """What it needs on each of its GPUs."""
-    from mgpu.memory.sglang import estimates
-
-    return estimates(task, model, corrections)
 
 
 def knobs(task: Task) -> Iterable[Knob]:
@@ -148,6 +143,6 @@ ENGINE = Engine(
     variables=variables,
     arguments=arguments,
     hub=hub,
-    memory=memory,
+    memory=estimates_of("sglang"),
     knobs=knobs,
 )

@@ -12,10 +12,10 @@ from typing import Any
 from mgpu.catalog.flags import numbers
 from mgpu.catalog.repositories import local
 from mgpu.catalog.shards import equal_shares, fp8, fp8_cache, heads_as_placed, heads_as_said, on_gpus
+from mgpu.memory import estimates_of
 from mgpu.values.command import Probe
 from mgpu.values.engine import Complaint, Engine, Hub, Naming, Spelling, one_token, said, url
-from mgpu.values.memory import Correction, Estimate, Knob, Unknown
-from mgpu.values.model import Model
+from mgpu.values.memory import Knob
 from mgpu.values.plan import Task
 from mgpu.values.spec import Job
 
@@ -82,13 +82,6 @@ def chosen(files: Sequence[str], _: object) -> list[str]:
     return [file for file in files if not file.startswith("original/")]
 
 
-def memory(task: Task, model: Model | None, corrections: Sequence[Correction]) -> tuple[Estimate, ...] | Unknown:
-    """What it needs on each of its GPUs."""
-    from mgpu.memory.uncalibrated import estimates
-
-    return estimates(task, model, corrections)
-
-
 def knobs(task: Task) -> Iterable[Knob]:
     """What makes it need less."""
     from mgpu.memory import knobs
@@ -134,7 +127,7 @@ ENGINE = Engine(
     probe=probe,
     variables=variables,
     hub=hub,
-    memory=memory,
+    memory=estimates_of("uncalibrated"),
     knobs=knobs,
 )
 """Its documentation gives a container the host's memory (--ipc host) and names no size: this is what vLLM has. The

@@ -11,10 +11,10 @@ from typing import Any
 
 from mgpu.catalog.repositories import TEXTS, local
 from mgpu.catalog.shards import equal_shares, fp8, heads_as_placed, heads_as_said, on_gpus
+from mgpu.memory import estimates_of
 from mgpu.values.command import Probe, Trial
 from mgpu.values.engine import Complaint, Engine, Hub, Spelling, said, secret, url
-from mgpu.values.memory import Correction, Estimate, Knob, Unknown
-from mgpu.values.model import Model
+from mgpu.values.memory import Knob
 from mgpu.values.plan import Task
 from mgpu.values.spec import Job
 
@@ -111,13 +111,6 @@ def chosen(files: Sequence[str]) -> list[str]:
     return [file for file in top if file.endswith(TEXTS) or (ending and file.endswith(ending) and file in weights)]
 
 
-def memory(task: Task, model: Model | None, corrections: Sequence[Correction]) -> tuple[Estimate, ...] | Unknown:
-    """What it needs on each of its GPUs."""
-    from mgpu.memory.uncalibrated import estimates
-
-    return estimates(task, model, corrections)
-
-
 def knobs(task: Task) -> Iterable[Knob]:
     """What makes it need less."""
     from mgpu.memory import knobs
@@ -159,7 +152,7 @@ ENGINE = Engine(
     environment=environment,
     arguments=arguments,
     hub=hub,
-    memory=memory,
+    memory=estimates_of("uncalibrated"),
     knobs=knobs,
 )
 """The image listens on 80 unless it is told a port: mgpu tells it the one it is published on. It waits up to 90 seconds

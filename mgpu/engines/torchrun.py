@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from mgpu.catalog.flags import numbers
 from mgpu.memory.recipes import finished
-from mgpu.memory.trainings import BY_RECIPE, estimated, levers
+from mgpu.memory.trainings import BY_RECIPE, levers, trained
 from mgpu.values.engine import Complaint, Engine, Spelling, ranks, threads
-from mgpu.values.memory import Correction, Estimate, Knob, Unknown
-from mgpu.values.model import Model
+from mgpu.values.memory import Knob
 from mgpu.values.plan import Task
 from mgpu.values.recipe import Recipe
 from mgpu.values.spec import Job
@@ -31,11 +30,6 @@ def fits(task: Task) -> Iterable[Complaint]:
 def recipe(job: Job) -> Recipe | None:
     """What the spec says of a training whose script is the user's own; with torchrun it is taken to use DDP."""
     return finished(Recipe(), job) if job.recipe else None
-
-
-def memory(task: Task, model: Model | None, _: Sequence[Correction]) -> tuple[Estimate, ...] | Unknown:
-    """What the ranks take, by the recipe."""
-    return estimated(task, model, recipe(task.job))
 
 
 def knobs(task: Task) -> Iterable[Knob]:
@@ -70,7 +64,7 @@ ENGINE = Engine(
     fits=fits,
     variables=variables,
     environment=threads,
-    memory=memory,
+    memory=trained(recipe),
     recipe=recipe,
     knobs=knobs,
 )

@@ -6,17 +6,16 @@ asks for 8 processes and must be a word of its own: `--accelerate_config=zero2` 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
 from mgpu.catalog import accelerate
 from mgpu.memory.recipes import finished, number, of_accelerate, of_file, of_trainer, on, targets
-from mgpu.memory.trainings import Lever, estimated, levers
+from mgpu.memory.trainings import Lever, levers, trained
 from mgpu.values.engine import Complaint, Engine, Spelling, asked_ranks, said, written
 from mgpu.values.flag import plain
-from mgpu.values.memory import Correction, Estimate, Knob, Unknown
-from mgpu.values.model import Model
+from mgpu.values.memory import Knob
 from mgpu.values.plan import Task
 from mgpu.values.recipe import Recipe
 from mgpu.values.spec import Job
@@ -93,11 +92,6 @@ def recipe(job: Job) -> Recipe:
     return finished(of_accelerate(preset, job.config, flags), job)
 
 
-def memory(task: Task, model: Model | None, _: Sequence[Correction]) -> tuple[Estimate, ...] | Unknown:
-    """What the ranks take, by the recipe."""
-    return estimated(task, model, recipe(task.job))
-
-
 def knobs(task: Task) -> Iterable[Knob]:
     """What makes them take less."""
     return levers(recipe(task.job), AT)
@@ -129,7 +123,7 @@ ENGINE = Engine(
     files=files,
     variables=variables,
     environment=accelerate.environment,
-    memory=memory,
+    memory=trained(recipe),
     recipe=recipe,
     knobs=knobs,
     model=model,

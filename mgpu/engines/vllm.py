@@ -7,18 +7,18 @@ loading, say `args: {quantization: fp8}`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from mgpu.catalog.flags import numbers
 from mgpu.catalog.limits import context
 from mgpu.catalog.models import by_name
 from mgpu.catalog.repositories import loaded
-from mgpu.catalog.shards import equal_shares, fp8, fp8_cache, heads_as_placed, heads_as_said, on_gpus
+from mgpu.catalog.shards import equal_shares, fp8, fp8_cache, heads_as_placed, heads_as_said, new_enough, on_gpus
+from mgpu.memory import estimates_of
 from mgpu.values.command import Probe
 from mgpu.values.engine import Complaint, Engine, Hub, Naming, Spelling, listed_and_asked, said
-from mgpu.values.memory import Correction, Estimate, Knob, Unknown
-from mgpu.values.model import Model
+from mgpu.values.memory import Knob
 from mgpu.values.plan import Task
 from mgpu.values.spec import Job
 
@@ -56,9 +56,20 @@ def check(job: Job) -> Iterable[Complaint]:
 EXPERTS = "enable-expert-parallel"
 
 
+VOLTA, TURING = (7, 0), (7, 5)
+
+
 def fits(task: Task) -> Iterable[Complaint]:
-    """Equal shares, and FP8 where the GPUs have no units for it: weight only from 7.5 on (Marlin; docs, fp8.md)."""
+    """Equal shares, and FP8 where the GPUs have no units for it: weight only from 7.5 on (Marlin; docs, fp8.md).
+
+    Its builds are for CUDA 13 since 0.20, which has left Volta out (vllm-project/vllm#39878); before that AWQ alone
+    needed 7.5 (awq.py: get_min_capability).
+    """
     yield from on_gpus(task, "vLLM")
+    known = numbers(task.version)
+    yield from new_enough(task, "vLLM", TURING if not known or known >= (0, 20) else VOLTA)
+    if known and known < (0, 20) and "awq" in f"{task.job.quantization} {task.job.model}".lower():
+        yield from new_enough(task, "vLLM", TURING, " and AWQ")
     yield from heads_as_placed(task, "vLLM", stages=True)
     if task.layout.tensor * task.layout.pipeline > 1:
         yield from equal_shares(task, "vLLM")
@@ -79,13 +90,6 @@ ANY = ("consolidated*.safetensors", "*.safetensors", "*.bin", "*.pt")
 def hub(task: Task) -> Hub | None:
     """The configuration and the weights of a repository, as default_loader.py and weight_utils.py choose them."""
     return loaded(task.job, "vLLM", ANY)
-
-
-def memory(task: Task, model: Model | None, corrections: Sequence[Correction]) -> tuple[Estimate, ...] | Unknown:
-    """What it needs on each of its GPUs."""
-    from mgpu.memory.vllm import estimates
-
-    return estimates(task, model, corrections)
 
 
 def knobs(task: Task) -> Iterable[Knob]:
@@ -129,6 +133,6 @@ ENGINE = Engine(
     probe=probe,
     variables=variables,
     hub=hub,
-    memory=memory,
+    memory=estimates_of("vllm"),
     knobs=knobs,
 )

@@ -6,13 +6,13 @@ session of its own that a stop does not reach.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from math import prod
 
 from mgpu.catalog.repositories import local, pipeline
+from mgpu.memory import estimates_of
 from mgpu.values.engine import Complaint, Engine, Hub, Spelling, degree, said, threads, written
-from mgpu.values.memory import Correction, Estimate, Knob, Unknown
-from mgpu.values.model import Model
+from mgpu.values.memory import Knob
 from mgpu.values.plan import Task
 from mgpu.values.spec import Job
 
@@ -78,13 +78,6 @@ def environment(task: Task) -> Mapping[str, str]:
     return threads(task, variables(task)["ranks"])
 
 
-def memory(task: Task, model: Model | None, corrections: Sequence[Correction]) -> tuple[Estimate, ...] | Unknown:
-    """What it needs on each of its GPUs."""
-    from mgpu.memory.diffusion import estimates
-
-    return estimates(task, model, corrections)
-
-
 def knobs(task: Task) -> Iterable[Knob]:
     """What makes it need less."""
     from mgpu.memory import knobs
@@ -122,6 +115,6 @@ ENGINE = Engine(
     variables=variables,
     environment=environment,
     hub=hub,
-    memory=memory,
+    memory=estimates_of("diffusion"),
     knobs=knobs,
 )

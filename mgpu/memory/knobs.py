@@ -25,20 +25,12 @@ def _flag(task: Task, name: str, value: object, what: str, cost: int) -> Knob:
     return Knob(("args", written(task.job, name)), value, what, cost)
 
 
-def _repositories(task: Task) -> Iterator[Knob]:
-    """Repositories of the same model with smaller weights."""
-    model = by_name(task.job.model or "")
-    if model and weight_format(task, model) in SIXTEEN and task.job.quantization is None:
-        for variant in variants(model.id):
-            if "gguf" not in variant.repository.lower():
-                yield Knob(("model",), variant.repository, f"{model.id} in {variant.format}", 4)
-
-
 def _at_load(task: Task) -> Iterator[Knob]:
-    """FP8 as the weights are loaded."""
+    """FP8 as the weights are loaded, where nobody is known to have published them so: that loads half as many bytes."""
     model = by_name(task.job.model or "")
     stored = weight_format(task, model) if model else "bf16"
-    if stored in SIXTEEN and said(task.job, "quantization") is None:
+    published = model and any(variant.format.startswith("fp8") for variant in variants(model.id))
+    if stored in SIXTEEN and said(task.job, "quantization") is None and not published:
         yield _flag(task, "quantization", "fp8", "weights in FP8, converted at load", 4)
 
 
@@ -72,7 +64,6 @@ def vllm(task: Task) -> Iterator[Knob]:
     yield from _sequences(task, "max-num-seqs", usual.seqs)
     yield from _fp8_cache(task)
     yield from _at_load(task)
-    yield from _repositories(task)
 
 
 def _utilization(task: Task) -> Iterator[Knob]:
@@ -100,7 +91,6 @@ def sglang(task: Task) -> Iterator[Knob]:
     yield from _sequences(task, "max-running-requests", usual.graph)
     yield from _fp8_cache(task, value="fp8_e5m2")
     yield from _at_load(task)
-    yield from _repositories(task)
 
 
 def llamacpp(task: Task) -> Iterator[Knob]:
@@ -134,7 +124,6 @@ def filling(task: Task) -> Iterator[Knob]:
         yield _flag(task, flag, 2048, "2048 tokens computed at once", 1)
     if task.job.engine == "lmdeploy" and said(task.job, "quant-policy") is None:
         yield _flag(task, "quant-policy", 8, "keys and values in 8 bits", 4)
-    yield from _repositories(task)
 
 
 def diffusers(task: Task) -> Iterator[Knob]:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from math import ceil
 from typing import NamedTuple
 
-from mgpu.catalog.engine_memory import constant, gib
+from mgpu.catalog.engine_memory import constant, gib, slots
 from mgpu.catalog.gpus import by_name as product_named
 from mgpu.memory import gguf, layers
 from mgpu.memory.cache import cached, held
@@ -106,7 +106,7 @@ def setting(task: Task, model: Model) -> Setting:
         job.context_length or 0,
         whole(job, int(constant(ENGINE, "ubatch")), "ubatch-size", "ub"),
         element(*kinds),
-        whole(job, 1, "parallel", "np"),
+        max(1, whole(job, slots(ENGINE, task.version) or 1, "parallel", "np")),
         str(said(job, "flash-attn") or said(job, "fa") or "auto").lower() not in ("off", "false", "0"),
         out,
     )

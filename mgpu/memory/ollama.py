@@ -42,22 +42,22 @@ def estimates(
     kind = said(task.job, "OLLAMA_KV_CACHE_TYPE")
     args = {"cache-type-k": kind, "cache-type-v": kind, "parallel": requests} if kind else {"parallel": requests}
     job = replace(task.job, context_length=context(task, model) * requests, args=args)
-    found = llamacpp.estimates(replace(task, job=job, split=_on_one(task, model, job.context_length or 0)), model, ())
+    asked = replace(task, job=job, split=())
+    found = _on_one(asked, task, model) or llamacpp.estimates(asked, model, ())
     return found if isinstance(found, Unknown) else tuple(_guessed(one) for one in found)
 
 
-def _on_one(task: Task, model: Model, tokens: int) -> tuple[int, ...]:
-    """All layers on the first GPU that has room for them, unless it is to spread; nothing where none has."""
-    spread = task.layout.pipeline > 1 or said(task.job, "OLLAMA_SCHED_SPREAD") in (True, 1, "1", "true")
+def _on_one(asked: Task, task: Task, model: Model) -> tuple[Estimate, ...] | None:
+    """With all layers on the GPU that has the most free, unless it is to spread; None where they do not fit there
+    (docs/faq.mdx: a model that fits entirely on any single GPU is loaded there)."""
+    spread = (task.job.parallel.pipeline or 1) > 1 or said(task.job, "OLLAMA_SCHED_SPREAD") in (True, 1, "1", "true")
     if spread or len(task.gpus) == 1:
-        return ()
-    for at, gpu in enumerate(task.gpus):
-        counts = llamacpp.split(
-            model, llamacpp.stored_of(model, task.job.model, task.job.quantization).format, [gpu], tokens
-        )
-        if counts:
-            return tuple(sum(counts) if other == at else 0 for other in range(len(task.gpus)))
-    return ()
+        return None
+    best = max(range(len(task.gpus)), key=lambda at: task.gpus[at].free)
+    count = len(llamacpp.stored_of(model, task.job.model, task.job.quantization).layers)
+    packed = replace(asked, split=tuple(count if at == best else 0 for at in range(len(task.gpus))))
+    found = llamacpp.estimates(packed, model, ())
+    return None if isinstance(found, Unknown) or found[best].over() > 0 else found
 
 
 def _guessed(one: Estimate) -> Estimate:

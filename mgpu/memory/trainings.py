@@ -2,33 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mgpu.values.mark import Path
 from mgpu.values.memory import GIB, Estimate, Knob, Unknown
 from mgpu.values.model import Model
 from mgpu.values.plan import Task
 from mgpu.values.recipe import Recipe
+from mgpu.values.spec import Job
+
+if TYPE_CHECKING:
+    from mgpu.memory import Estimating
 
 HINT = "add model: and recipe: {method: full, precision: amp, micro_batch: 1, sequence: 2048}"
 
 
 def estimated(task: Task, model: Model | None, recipe: Recipe | None) -> tuple[Estimate, ...] | Unknown:
     """What each GPU needs, or what is not known and what would tell it."""
-    from mgpu.memory.training import lines
-
     if recipe is None:
         return Unknown("the script is the user's own, and the spec does not say what it trains, nor how", HINT)
     if model is None:
         return Unknown("the sizes of the model that is trained are not known", "add model:, or model_facts:")
     if model.kind != "llm":
         return Unknown(f"only the training of language models is reckoned here, and {model.id} is none")
+    from mgpu.memory.training import lines
+
     try:
         found = lines(model, recipe, max(1, len(task.gpus)))
     except ValueError as error:
         return Unknown(str(error), "add model_facts:")
     return tuple(Estimate(gpu.index, found, gpu.free) for gpu in task.gpus)
+
+
+def trained(recipe: Callable[[Job], Recipe | None]) -> Estimating:
+    """What the tasks of an engine need whose jobs train as `recipe` reads in them."""
+    return lambda task, model, _: estimated(task, model, recipe(task.job))
 
 
 def host_warning(model: Model, recipe: Recipe, ranks: int, memory: int | None) -> str | None:

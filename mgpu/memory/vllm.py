@@ -1,4 +1,4 @@
-"""A task of vLLM's and its model in, what it needs on each of its GPUs out (PLANNER: the engine's budget by version).
+"""A task of vLLM's and its model in, what it needs on each of its GPUs out, by the budget that each version keeps.
 
 requested = ceil(total x utilization); pool = requested - weights - non-torch - activation peak (- CUDA graphs since
 0.20). What exists before the engine looks, or comes after it has looked, lies outside.

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from mgpu.catalog.gpus import products
+from mgpu.catalog.gpus import Product, products
 from mgpu.catalog.machines import BOARD, shorthand
 from mgpu.catalog.prices import per_hour
 from mgpu.errors import MgpuError
 from mgpu.plan import sums
-from mgpu.plan.fix import Fix, fixes
+from mgpu.plan.fix import ACCURACY, Estimating, Fix, fixes, smaller
 from mgpu.plan.place import place
 from mgpu.spec.check import check
 from mgpu.spec.override import changed
@@ -34,13 +34,18 @@ class Machines(NamedTuple):
 
 def fix_of(spec: Spec, machine: Machine, task: Task) -> Fix | None:
     """The cheapest change that makes the task fit on this machine; None where none is known."""
+    return fixes(spec, machine, task, _estimating(machine, task))
+
+
+def _estimating(machine: Machine, task: Task) -> Estimating:
+    """What says of a changed spec what the copies of the task need on this machine."""
 
     def estimating(trial: Spec) -> tuple[Estimate, ...] | Unknown:
         memory = [other.memory for other in place(trial, machine).tasks if other.job.name == task.job.name]
         unknown = next((one for one in memory if isinstance(one, Unknown)), None)
         return unknown or tuple(each for one in memory if isinstance(one, tuple) for each in one)
 
-    return fixes(spec, machine, task, estimating)
+    return estimating
 
 
 def machines_for(spec: Spec, task: Task) -> list[Machines]:
@@ -48,16 +53,22 @@ def machines_for(spec: Spec, task: Task) -> list[Machines]:
     cheapest first. Only of a spec that is one job: of a pipeline the jobs hang together."""
     if spec.pipeline:
         return []
-    found = [machine for product in products() if (machine := _fewest(spec, task, product.id))]
+    found = [machine for product in products() if (machine := _fewest(spec, task, product))]
     return sorted(found, key=lambda one: (one.usd_per_hour is None, one.usd_per_hour or 0.0, one.name))
 
 
-def _fewest(spec: Spec, task: Task, product: str) -> Machines | None:
-    price = per_hour(product)
+def _fewest(spec: Spec, task: Task, product: Product) -> Machines | None:
+    price, least = per_hour(product.id), _weights(task)
     for count in COUNTS:
-        if holds(spec, task, f"{count}x{product}"):
-            return Machines(f"{count}x{product}", price.usd_per_hour * count if price else None)
+        if count * product.memory > least and holds(spec, task, f"{count}x{product.id}"):
+            return Machines(f"{count}x{product.id}", price.usd_per_hour * count if price else None)
     return None
+
+
+def _weights(task: Task) -> float:
+    """Bytes of one copy of the weights; 0 where that is not known."""
+    memory = task.memory if isinstance(task.memory, tuple) else ()
+    return sums.shared(memory, task.layout.data)
 
 
 def holds(spec: Spec, task: Task, machine: str) -> bool:
@@ -75,7 +86,10 @@ def advice(spec: Spec, machine: Machine, task: Task) -> Iterator[str]:
     """What would make it fit, in sentences."""
     fix = fix_of(spec, machine, task)
     if fix:
-        yield f"it fits here with {fix.words}: mgpu plan --fix prints the change"
+        fits = "fits" if fix.verdict == "fits" else "fits tightly"
+        others = smaller(spec, machine, task, _estimating(machine, task)) if fix.cost >= ACCURACY else []
+        more = "".join(f", or {other.words}" for other in others if other.words != fix.words)
+        yield f"it {fits} here with {fix.words}{more}: mgpu plan --fix prints the change"
     found = machines_for(spec, task)
     if found:
         names = ", ".join(one.name + (f" ({one.usd_per_hour:.2f} USD/h)" if one.usd_per_hour else "")

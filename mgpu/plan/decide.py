@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
+from mgpu.catalog.engine_memory import slots
 from mgpu.catalog.engine_speed import Pace, pace
 from mgpu.memory.weights import format_of
 from mgpu.plan.burden import Burden, burden_of
 from mgpu.plan.candidates import candidates, ordered
 from mgpu.plan.collective import Fabric
-from mgpu.plan.reasons import best, lost, named, overfull, unfit
+from mgpu.plan.reasons import best, lost, missing, named, overfull, unfit
 from mgpu.plan.speed import speed
 from mgpu.values.choice import Choice, Decision
 from mgpu.values.engine import Engine, degree, said
@@ -27,8 +28,17 @@ CROWDED = Workload(1024)
 """What throughput is compared under where the job does not say how many requests it takes at once: as many as vLLM
 takes by itself on a GPU of 70 GiB or more, less where the caches hold fewer."""
 Asked = Callable[[Layout, tuple[Gpu, ...]], "tuple[Estimate, ...] | Unknown"]
-SEQUENCES = ("max-num-seqs", "max-running-requests", "max-batch-size", "max-concurrent-requests", "parallel")
+SEQUENCES = (
+    "max-num-seqs",
+    "max-running-requests",
+    "max-batch-size",
+    "max-concurrent-requests",
+    "parallel",
+    "OLLAMA_NUM_PARALLEL",
+)
 """What engines call the requests that they take at once."""
+GGUF = frozenset(("llamacpp", "ollama"))
+"""Engines that read GGUF files."""
 SPARE = 0.03
 """Speeds that are no further apart count as equal: then the layout with fewer stages is taken."""
 GIVEN = 0.25
@@ -69,7 +79,7 @@ def decide(
     if burden is None or any(one.speed is None for one in tried if one.verdict != "does not fit"):
         return _by_table(engine, gpus, setting.fabric, tried, rejected, policy)
     fitting = [one for one in tried if one.verdict != "does not fit"]
-    too_large = [one._replace(why=unfit(one)) for one in tried if one.verdict == "does not fit"]
+    too_large = _too_large(tried)
     if not fitting:
         return Decision(None, (*too_large, *rejected), policy, asked)
     ranking = sorted(fitting, key=lambda one: _measure(one, policy))
@@ -77,6 +87,12 @@ def decide(
     others = [one._replace(why=lost(one, first, policy)) for one in ranking if one is not first]
     chosen = first._replace(why=best(first, len(fitting), policy, asked))
     return Decision(chosen, (*others, *too_large, *rejected), policy, asked)
+
+
+def _too_large(tried: list[Choice]) -> list[Choice]:
+    """Those that do not fit, with the reason; that which lacks the least first."""
+    found = [one._replace(why=unfit(one)) for one in tried if one.verdict == "does not fit"]
+    return sorted(found, key=missing)
 
 
 def _taken(ranking: list[Choice], policy: Policy, workload: Workload) -> Choice:
@@ -100,11 +116,11 @@ def cramped(one: Choice, workload: Workload) -> bool:
 
 
 def workload_of(job: Job, policy: Policy) -> Workload:
-    """What layouts are compared under: the usual, with as many requests at once as the job's own flag says; to compare
-    throughput a crowd. A context that is shorter than that bounds the prompt."""
+    """What layouts are compared under: the usual, with as many requests at once as the job's own flag says, or as the
+    engine takes by itself; to compare throughput a crowd. A context that is shorter than that bounds the prompt."""
     flag = next((name for name in SEQUENCES if said(job, name) is not None), None)
     base = CROWDED if policy == "throughput" else USUAL
-    count = degree(job, flag) if flag else base.concurrency
+    count = degree(job, flag) if flag else slots(job.engine, job.version) or base.concurrency
     if policy != "throughput":
         count = min(count, base.concurrency)
     context = job.context_length or base.prompt + base.output
@@ -117,10 +133,19 @@ def _burden(job: Job, engine: Engine, model: Model | None, workload: Workload) -
     if model is None or not splits:
         return None
     try:
-        stored = format_of(job.model, job.quantization, model)
+        stored = _stored(job, engine, model)
         return burden_of(model, stored, workload, 1.0 if _small(job) else 2.0)
     except ValueError:
         return None
+
+
+def _stored(job: Job, engine: Engine, model: Model) -> str:
+    """The format of the weights that are read: what reads GGUF files never has those that the model is published in."""
+    if engine.name not in GGUF:
+        return format_of(job.model, job.quantization, model)
+    from mgpu.memory.llamacpp import stored_of
+
+    return stored_of(model, job.model, job.quantization).format
 
 
 def _small(job: Job) -> bool:
@@ -182,7 +207,7 @@ def _by_table(
     """The default where speed is not known: tensor parallel within NVLink or a pair, stages between; what has neither
     runs a copy on each GPU, and llama.cpp whole layers."""
     fitting = [one for one in tried if one.verdict != "does not fit"]
-    too_large = [one._replace(why=unfit(one)) for one in tried if one.verdict == "does not fit"]
+    too_large = _too_large(tried)
     if not fitting:
         return Decision(None, (*too_large, *rejected), policy, None)
     wanted = default(engine, gpus, fabric)

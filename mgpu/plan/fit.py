@@ -58,7 +58,8 @@ class Wanted(NamedTuple):
 
 class Fitting(NamedTuple):
     """What fits on a machine, or would not: `format` of the weights, the `repository` that holds them (None: none is
-    known, they are to be quantized), the task with its layout and memory, and how fast it serves under `workload`."""
+    known, they are to be quantized), the task with its layout and memory, and how fast it serves under `workload`.
+    `longest` are the tokens of the longest request that there is room for."""
 
     machine: Machine
     way: Way
@@ -68,6 +69,7 @@ class Fitting(NamedTuple):
     verdict: Verdict
     speed: Speed | None
     workload: Workload | None
+    longest: int | None = None
 
     @property
     def cache(self) -> Cache | None:
@@ -104,7 +106,9 @@ def tried(wanted: Wanted, machine: Machine, way: Way) -> Fitting | None:
     repository = model.repository if way.format is None or form == model.dtype else there.get(form)
     decision = decided(task, machine) if verdict != "does not fit" else None
     speed = decision.chosen.speed if decision and decision.chosen else None
-    return Fitting(machine, way, form, repository, task, verdict, speed, decision.workload if decision else None)
+    memory = task.memory if isinstance(task.memory, tuple) else ()
+    load = decision.workload if decision else None
+    return Fitting(machine, way, form, repository, task, verdict, speed, load, sums.longest(memory, model))
 
 
 @lru_cache(maxsize=256)

@@ -6,14 +6,16 @@ from collections.abc import Callable, Iterator, Mapping
 from itertools import combinations
 from typing import Any, NamedTuple, Union
 
+from mgpu.catalog.formats import formats
 from mgpu.catalog.variants import variants
 from mgpu.engines import engine_named
 from mgpu.errors import NoRoom, SpecError, UsageError
-from mgpu.memory.weights import format_of
+from mgpu.memory.weights import checkpoint, format_of
 from mgpu.plan import sums
 from mgpu.plan.models import model_of
 from mgpu.spec.check import check
 from mgpu.spec.override import changed
+from mgpu.values.engine import nothing_of_the_hub
 from mgpu.values.machine import Machine
 from mgpu.values.mark import Path
 from mgpu.values.memory import Estimate, Unknown, Verdict
@@ -25,6 +27,8 @@ Estimating = Callable[[Spec], Union[tuple[Estimate, ...], Unknown]]
 
 STEP = 1024
 """Contexts are lowered to a multiple of this many tokens."""
+USEFUL = 2048
+"""Tokens of context below which a smaller model, or one in fewer bits, serves better."""
 SPEED, CONTEXT, ACCURACY, GPU = 1, 3, 4, 5
 """What a change costs the user, as Knob.cost counts it."""
 MOST = 400
@@ -52,17 +56,24 @@ class _Move(NamedTuple):
 
 def fixes(spec: Spec, machine: Machine, task: Task, estimating: Estimating) -> Fix | None:
     """The cheapest change to the task's job: one thing before two, what costs the user less before what costs more,
-    one that fits before one that is tight. None where nothing that mgpu knows of helps."""
+    one that fits before one that is tight or leaves little of the context. None where nothing known of helps."""
     trial = _Trial(spec, task, estimating)
     moves = sorted(_moves(spec, machine, task), key=lambda move: move.cost)
     pairs = sorted(combinations(moves, 2), key=lambda pair: pair[0].cost + pair[1].cost)
-    tight: Fix | None = None
+    second: Fix | None = None
     for tried in (*((move,) for move in moves), *pairs):
         fix = trial.fix(tried)
-        if fix and fix.verdict == "fits":
+        if fix and fix.verdict == "fits" and not trial.meagre(fix):
             return fix
-        tight = tight or fix
-    return tight
+        second = second or fix
+    return second
+
+
+def smaller(spec: Spec, machine: Machine, task: Task, estimating: Estimating) -> list[Fix]:
+    """Every repository with the same model in fewer bits that makes it fit, the most bits first."""
+    trial = _Trial(spec, task, estimating)
+    found = [trial.fix((move,)) for move in _fewer_bits(machine, task)]
+    return [fix for fix in found if fix]
 
 
 def verdict_of(estimates: tuple[Estimate, ...] | Unknown | None) -> Verdict | None:
@@ -117,6 +128,11 @@ class _Trial:
         good = verdict if verdict in ("fits", "tight") else None
         return Fix(changes, " and ".join(words), good, sum(move.cost for move in moves)) if good else None
 
+    def meagre(self, fix: Fix) -> bool:
+        """Whether it leaves less context than people can use, or less than half of what the spec itself asks for."""
+        tokens = fix.changes.get(self.context)
+        return tokens is not None and tokens < max(USEFUL, (self.task.job.context_length or 0) // 2)
+
     def longest(self, changes: Mapping[Path, Any]) -> int | None:
         """The longest context that fits with these changes, shorter than now; else the longest that is tight."""
         most = ((context_of(self.task) or 0) - 1) // STEP
@@ -136,8 +152,7 @@ def _moves(spec: Spec, machine: Machine, task: Task) -> Iterator[_Move]:
     engine, path = engine_named(task.job.engine), task.job.path
     for knob in engine.knobs(task):
         yield _Move({(*path, *knob.path): knob.value}, knob.what, knob.cost)
-    if "quantization" in engine.takes:
-        yield from _fewer_bits(machine, task)
+    yield from _fewer_bits(machine, task)
     if "context_length" in engine.takes:
         yield _Move({}, "", CONTEXT, lowers=True)
     if "parallel" in engine.takes:
@@ -146,16 +161,19 @@ def _moves(spec: Spec, machine: Machine, task: Task) -> Iterator[_Move]:
 
 
 def _fewer_bits(machine: Machine, task: Task) -> Iterator[_Move]:
-    """The same model's weights as others have quantized them, where a repository with them is known."""
-    job, model = task.job, model_of(task.job, machine)
-    if model is None or task.job.model is None or task.job.model.endswith(".gguf"):
+    """The same model's weights as others have quantized them, where a repository with them is known and the engine
+    reads such files: not those that read GGUF."""
+    job, model, engine = task.job, model_of(task.job, machine), engine_named(task.job.engine)
+    if model is None or "quantization" not in engine.takes or engine.hub is nothing_of_the_hub:
         return
     now = format_of(job.model, job.quantization, model)
+    if now not in formats():
+        return
     for variant in variants(model.id):
-        if variant.repository != job.model and not now.startswith(variant.format):
+        if variant.repository != job.model and checkpoint(model, variant.format) < checkpoint(model, now):
             changes: dict[Path, Any] = {(*job.path, "model"): variant.repository}
             changes |= {(*job.path, "quantization"): None} if job.quantization else {}
-            yield _Move(changes, f"its weights in {variant.format}: {variant.repository}", ACCURACY)
+            yield _Move(changes, f"its weights in {variant.format} ({variant.repository})", ACCURACY)
 
 
 def _splits(task: Task, path: Path, dimensions: tuple[str, ...]) -> Iterator[_Move]:

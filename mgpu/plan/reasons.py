@@ -5,6 +5,7 @@ from __future__ import annotations
 from mgpu.plan.burden import Burden
 from mgpu.plan.cards import slowest
 from mgpu.plan.collective import product_of
+from mgpu.plan.sums import biggest, gib
 from mgpu.values.choice import Choice, Decision
 from mgpu.values.machine import Gpu
 from mgpu.values.memory import GIB, Unknown
@@ -71,10 +72,15 @@ def unfit(one: Choice) -> str:
     """Why a layout does not fit."""
     if one.memory is None or isinstance(one.memory, Unknown):
         return one.why or f"{named(one.layout)}: does not fit"
-    worst = max(one.memory, key=lambda estimate: estimate.over())
+    worst = biggest(one.memory)
     if worst.fault:
         return f"{named(one.layout)}: {worst.fault}"
-    return f"{named(one.layout)}: GPU {worst.index} lacks {max(0, worst.over()) / GIB:.1f} GiB"
+    return f"{named(one.layout)}: GPU {worst.index} lacks {gib(max(0, worst.over()))} GiB"
+
+
+def missing(one: Choice) -> int:
+    """Bytes that the GPU lacks that lacks most; 0 where that is not known."""
+    return 0 if one.memory is None or isinstance(one.memory, Unknown) else biggest(one.memory).over()
 
 
 def overfull(burden: Burden, layout: Layout, gpus: tuple[Gpu, ...]) -> str | None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mgpu.values.memory import GIB, Estimate, Unknown, Verdict
+from mgpu.values.model import Model
 from mgpu.values.plan import Task
 
 ORDER: tuple[Verdict, ...] = ("fits", "tight", "does not fit")
+WEIGHTS = "weights"
 
 
 def verdict(task: Task) -> Verdict | None:
@@ -27,21 +29,52 @@ def biggest(estimates: Sequence[Estimate]) -> Estimate:
     return max(estimates, key=lambda estimate: (estimate.fault is not None, estimate.over()))
 
 
-def words(estimate: Estimate) -> str:
-    """The sum of one GPU's lines, and what there is: ``weights 65.7 + KV cache 1.3 = 67.0 GiB, and 39.4 are free``."""
+def told(estimates: Sequence[Estimate], copies: int = 1) -> str:
+    """The sum of the GPU that lacks the most, and where several share the weights of each of `copies` of the model also
+    how much these are in all: ``weights 94.5 (756.3 in all) + KV cache 0.49 = 95.0 GiB, ...``."""
+    one = biggest(estimates)
+    whole = shared(estimates, copies)
+    return words(one, whole if whole > 1.05 * _weights(one) else None)
+
+
+def shared(estimates: Sequence[Estimate], copies: int = 1) -> float:
+    """Bytes of the weights of one of `copies` of the model, on all of its GPUs."""
+    return sum(_weights(estimate) for estimate in estimates) / max(1, copies)
+
+
+def _weights(estimate: Estimate) -> int:
+    return sum(line.bytes.expected for line in estimate.lines if line.name == WEIGHTS)
+
+
+def longest(estimates: Sequence[Estimate], model: Model | None) -> int | None:
+    """Tokens of the longest sequence that all of the GPUs have room for, and that the model knows."""
+    rooms = [room for estimate in estimates if (room := estimate.longest) is not None]
+    known = [model.context] if model and model.context else []
+    return min(rooms + known) if rooms else None
+
+
+def words(estimate: Estimate, whole: float | None = None) -> str:
+    """The sum of one GPU's lines, and what there is: ``weights 65.7 + KV cache 1.3 = 67.0 GiB, and 39.4 are free``.
+    `whole` are the bytes of weights that it has a part of."""
     if estimate.fault:
         return estimate.fault
     inside = [line for line in estimate.lines if not line.outside]
     outside = [line for line in estimate.lines if line.outside]
-    parts = [f"{line.name} {gib(line.bytes.expected)}" for line in inside if line.bytes.expected >= GIB // 100]
+    all_ = f" ({gib(whole)} in all)" if whole else ""
+    parts = [
+        f"{line.name} {gib(line.bytes.expected)}{all_ if line.name == WEIGHTS else ''}"
+        for line in inside
+        if line.bytes.expected >= GIB // 100
+    ]
     text = f"{' + '.join(parts)} = {gib(estimate.inside.expected)} GiB"
+    free = f"GPU {estimate.index} has {gib(estimate.room)} free"
     if estimate.budget is None:
         more = "".join(f" + {line.name} {gib(line.bytes.expected)}" for line in outside)
-        return f"{text}{more}, and GPU {estimate.index} has {gib(estimate.room)} free"
+        return f"{text}{more}, and {free}"
     if estimate.inside.expected > estimate.budget:
-        return f"{text}, and the engine allows itself {gib(estimate.budget)} of GPU {estimate.index}"
+        allowed = f"{gib(estimate.budget)} of the {gib(estimate.room)} free on GPU {estimate.index}"
+        return f"{text}, and the engine allows itself {allowed}"
     rest = " + ".join(f"{line.name} {gib(line.bytes.expected)}" for line in outside)
-    free = f"GPU {estimate.index} has {gib(estimate.room)} free"
     beside = f", beside it {rest}" if rest else ""
     return f"the engine fills {gib(estimate.budget)} GiB{beside}, and {free}"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from math import prod
 from typing import NamedTuple
 
 from mgpu.engines import engine_named
@@ -69,7 +70,7 @@ def _settled(task: Task, engine: Engine, site: Site) -> tuple[Task, str | None]:
         return engine.memory(laid(layout, gpus), model, site.machine.corrections)
 
     plain = laid(task.layout, task.gpus)
-    if len(task.gpus) == 1 or not _splits(task, engine):
+    if len(task.gpus) == 1 or not _splits(task, engine) or _said(task, engine):
         return replace(plain, memory=needs(task.layout, task.gpus)), None
     from mgpu.plan.decide import decide
     from mgpu.plan.reasons import named, short
@@ -80,6 +81,9 @@ def _settled(task: Task, engine: Engine, site: Site) -> tuple[Task, str | None]:
         return replace(plain, memory=needs(task.layout, task.gpus), decision=decision), None
     chosen = replace(laid(best.layout, best.gpus), memory=best.memory, decision=decision)
     why = None if any(task.job.parallel) or engine.degrees(task.job) else short(decision, len(task.gpus))
+    used = [one for one in best.memory if one.total.expected] if isinstance(best.memory, tuple) else best.gpus
+    if len(used) < len(best.gpus):
+        why = f"{len(used)} of {len(best.gpus)} GPUs, where it fits whole: the others stay idle"
     if chosen.split:
         why = f"{named(best.layout)}: {' + '.join(map(str, chosen.split))} layers, which fills the fastest GPUs first"
     return chosen, f"layout: {why}" if why else None
@@ -88,6 +92,12 @@ def _settled(task: Task, engine: Engine, site: Site) -> tuple[Task, str | None]:
 def _splits(task: Task, engine: Engine) -> bool:
     """Whether it is a server whose engine can split a model."""
     return task.job.serves and bool({"tensor", "pipeline"} & set(engine.dimensions))
+
+
+def _said(task: Task, engine: Engine) -> bool:
+    """Whether the spec itself says how all of the GPUs are used."""
+    sizes = [size for name, size in task.job.parallel._asdict().items() if size and name != "expert"]
+    return bool(sizes) and prod(sizes) * prod(engine.degrees(task.job).values()) == len(task.gpus)
 
 
 def timed(plan: Plan) -> Plan:

@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from mgpu.values.command import Probe, Trial
 from mgpu.values.flag import plain
 from mgpu.values.mark import Path
-from mgpu.values.memory import Correction, Estimate, Knob, Unknown
-from mgpu.values.model import Model
 from mgpu.values.plan import Layout, Task
-from mgpu.values.recipe import Recipe
 from mgpu.values.spec import Job
+
+if TYPE_CHECKING:
+    from mgpu.values.memory import Correction, Estimate, Knob, Unknown
+    from mgpu.values.model import Model
+    from mgpu.values.recipe import Recipe
 
 HUB_CACHE = (
     ("HF_HUB_CACHE", ""),
@@ -90,6 +92,8 @@ def no_objections(_: Task) -> Iterable[Complaint]:
 
 def no_estimate(task: Task, *_: object) -> Unknown:
     """For engines whose memory mgpu has no model of."""
+    from mgpu.values.memory import Unknown
+
     return Unknown(f"what {task.job.engine} needs of a GPU's memory is not known")
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from mgpu.values.memory import Correction
-from mgpu.values.model import Model
+if TYPE_CHECKING:
+    from mgpu.values.memory import Correction
+    from mgpu.values.model import Model
 
 HOME = "\0HOME"
 FOLDER = "\0PWD"

@@ -102,6 +102,17 @@ class Estimate:
         return room if self.budget is None else max(room, self.inside[column] - self.budget)
 
     @property
+    def longest(self) -> int | None:
+        """Tokens of the longest single sequence that there is room for, as expected; None for what has no cache. Where
+        the engine takes no more than it needs, what is left free would be taken by a longer one."""
+        cache = self.cache
+        if cache is None or self.over() > 0:
+            return None
+        if self.budget is not None or not cache.sequence:
+            return cache.tokens
+        return cache.context + cache.context * -self.over() // cache.sequence
+
+    @property
     def verdict(self) -> Verdict:
         """`tight`: it fits as expected, and would not if every line were at its highest."""
         if self.fault or self.over() > 0:

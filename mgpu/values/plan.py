@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from mgpu.errors import Problem
 from mgpu.values.machine import Gpu, Machine
-from mgpu.values.memory import Estimate, Unknown
 from mgpu.values.spec import Job
 
 if TYPE_CHECKING:
     from mgpu.values.choice import Decision
+    from mgpu.values.memory import Estimate, Unknown
 
 
 class Layout(NamedTuple):

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mgpu.errors import Problem
 from mgpu.values.document import Document
 from mgpu.values.mark import Path
-from mgpu.values.model import Model
-from mgpu.values.speed import Policy
+
+if TYPE_CHECKING:
+    from mgpu.values.model import Model
+    from mgpu.values.speed import Policy
 
 CONFIG = "${config}"
 """Stands, in what a script is given, for the path of the config file that mgpu writes."""

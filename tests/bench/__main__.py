@@ -11,6 +11,7 @@ import platform
 
 from tests.bench.figure import Figure
 from tests.bench.pipeline import catalogue, placement
+from tests.bench.planner import planning
 from tests.bench.processes import cold_start, run_of_true, run_of_true_boxed
 from tests.bench.sizes import sizes
 
@@ -19,7 +20,7 @@ def main() -> None:
     """Measure one after the other, and print each table as soon as it is whole."""
     print(f"Python {platform.python_version()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")
     row("", "best", "median", "bound", "")
-    for measure in (cold_start, catalogue, run_of_true, run_of_true_boxed, placement, sizes):
+    for measure in (cold_start, catalogue, run_of_true, run_of_true_boxed, placement, planning, sizes):
         for figure in measure():
             show(figure)
 

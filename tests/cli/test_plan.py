@@ -63,7 +63,7 @@ def test_the_whole_picture() -> None:
 
 
 def test_what_does_not_fit_is_seen_and_said_and_mended() -> None:
-    text = "\n".join(picture(plans.lacks(), 100, None, {"chat": "it fits with no CUDA graphs"}))
+    text = "\n".join(picture(plans.lacks(), 100, None, {"chat": ("it fits with no CUDA graphs",)}))
     assert re.search(r"│A█+!{5,}│ 28.1 of 23.5 GiB", text)
     assert "  !  more than the GPU has\n" in text
     assert "memory   does not fit: weights 25.0 + KV cache 0.50 + activation peak 1.3" in text
@@ -298,7 +298,7 @@ def test_the_verb_mends(spec: Path, capsys: pytest.CaptureFixture[str], monkeypa
     assert shown.out.endswith(" gpus: 1\n runtime: docker\n+context_length: 19456\n")
     assert "chat fits with a context of 19,456 tokens in place of 131,072" in shown.err
     assert main(["plan", str(spec), "--machine", "1xrtx-4090"]) == 1
-    assert "mend     it fits with a context of 19,456 tokens" in capsys.readouterr().out
+    assert "mend     it fits here with a context of 19,456 tokens" in capsys.readouterr().out
     spec.write_text(spec.read_text() + "context_length: 8192\n")
     assert main(["plan", str(spec), "--machine", "1xrtx-4090", "--fix"]) == 0
     shown = capsys.readouterr()

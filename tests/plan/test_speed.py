@@ -89,7 +89,7 @@ def test_a_group_goes_at_the_pace_of_its_slowest_card() -> None:
 
 
 def test_published_steps_are_met() -> None:
-    """TensorRT-LLM, Qwen3-32B fp8 on H100, 8 requests of 1024 tokens (PLANNER's source: aiconfigurator's sweeps)."""
+    """TensorRT-LLM, Qwen3-32B fp8 on H100, 8 requests of 1024 tokens (aiconfigurator's sweeps)."""
     workload = Workload(8, 1024, 256)
     for tensor, published in ((1, 16.99), (2, 10.86), (4, 7.86), (8, 6.48)):
         machine = shorthand(f"{tensor}xh100")
@@ -98,7 +98,7 @@ def test_published_steps_are_met() -> None:
 
 
 def test_all_reduces_decide_on_a_board_without_p2p() -> None:
-    """70B, 2048 tokens, TP4: 31 ms of all-reduces on NVSwitch, 2.2 s on an L40S host (PLANNER, 9)."""
+    """70B, 2048 tokens, TP4: 31 ms of all-reduces on NVSwitch, 2.2 s on an L40S host, by hand from allreduce.json."""
     prompt = Workload(1, 2048, 1)
     for board, least, most in (("4xh100", 0.02, 0.045), ("4xl40s", 1.5, 2.6)):
         found = on(shorthand(board), Layout(4), "llama-3.1-70b", "bf16", prompt)

@@ -38,8 +38,11 @@ FORMATS = (
     (r"gptq|int4|4-?bit|w4a16|autoround|exl[23]", "gptq-int4"), (r"int8|w8a8|8-?bit", "int8"),
     (r"fp8(?!\s*kv)", "fp8"), (r"b?f16|fp16|half", "bf16"),
 )  # fmt: skip
+ATTENTION = r"(?:dp|data[- ]parallel(?:ism)?)[- ]?attention|attention[- ](?:dp|data[- ]parallel)"
 APART = "replica|independent|data[- ]parallel|(?:server|instance)s?"
 TIE = 0.05
+LARGEST = 64
+"""GPUs that a layout has at most: ``pp512`` of llama-bench is a prompt of 512 tokens."""
 DIFFUSED = next(model for model in models() if model.id == "llama-2-13b")
 """Of the size of FLUX.1's transformer (12B): an image of 1024 x 1024 is 4096 tokens of it, in one pass a step."""
 
@@ -92,6 +95,8 @@ def _side(arm: str, common: str, source: str, both: str) -> Side:
         side = replace(side, element=1.0)
     if engine == "sglang" and layout.data > 1 and model.experts:
         side = replace(side, layout=Layout(layout.data), attention=layout.data)
+    elif re.search(ATTENTION, arm) and layout.data == 1 and model.experts:
+        side = replace(side, attention=layout.tensor)
     return replace(side, rate=rate)
 
 
@@ -134,7 +139,9 @@ def _named(name: str, rest: str) -> Product | None:
     short = re.sub(r"[\s-]|rtx", "", name.lower())
     plain = STANDS_FOR.get(short, name)
     sizes = re.sub(r"\s+(?=gb)", "", rest.strip().lower()).replace(" ", "-")
-    return by_name(f"{plain}-{sizes}".strip("-")) or by_name(plain)
+    usual = {"a100-pcie": "a100-pcie-80gb", "v100-pcie": "v100-pcie-32gb", "v100-sxm2": "v100-sxm2-32gb"}
+    spelled = f"{plain}-{sizes}".strip("-")
+    return by_name(spelled) or by_name(usual.get(spelled, plain)) or by_name(plain)
 
 
 def _product(name: str) -> Product:
@@ -145,7 +152,7 @@ def _product(name: str) -> Product:
 
 def _gpu(index: int, product: Product, text: str) -> Gpu:
     generation = re.search(r"(?:pcie\s*|gen\s*)(\d)(?:\.0)?", text)
-    width = re.search(r"\bx(16|8|4)\b", text)
+    widths = [int(lanes) for lanes in re.findall(r"\bx(16|8|4|1)\b", text)]
     return Gpu(
         index,
         product.name,
@@ -154,7 +161,7 @@ def _gpu(index: int, product: Product, text: str) -> Gpu:
         product=product.id,
         compute_capability=product.compute_capability,
         pcie_generation=min(product.pcie_generation, int(generation[1])) if generation else product.pcie_generation,
-        pcie_width=int(width[1]) if width else 16,
+        pcie_width=widths[min(index, len(widths) - 1)] if widths else 16,
     )
 
 
@@ -182,6 +189,8 @@ def _nvlink(arm: str, common: str, products: list[Product]) -> bool:
             r"(?:without|no|remove\w*|off|disabled?)\s*(?:the\s*)?(?:nv-?link|bridges?)|bridges? (?:off|out)", text
         ):
             return False
+        if re.search(r"\b(?:across|straddl\w*|between|spanning)\b.*\b(?:pairs?|bridges?)", text):
+            return False
         if re.search(r"nv-?link|nvswitch|\bbridges?\b", text):
             return True
         if re.search(r"\bpcie?\b|\bphb\b|\bsys\b|\bnode\b|p2p", text) and text is arm:
@@ -190,9 +199,12 @@ def _nvlink(arm: str, common: str, products: list[Product]) -> bool:
 
 
 def _p2p(text: str) -> bool | None:
-    if re.search(r"p2p_disable\s*=\s*1|p2p (?:off|disabled|refused)|(?:without|no) p2p|stock driver", text):
+    if re.search(
+        r"p2p_disable\s*=\s*1|p2p (?:off|disabled|refused)|(?:without|no) p2p|(?:stock|unpatched) driver", text
+    ):
         return False
-    return True if re.search(r"p2p (?:on|granted|enabled|working)|with p2p|p2p_disable\s*=\s*0", text) else None
+    granted = r"p2p (?:on|granted|enabled|working|patched)|with p2p|^p2p$|p2p_disable\s*=\s*0|patched (?:driver|module)"
+    return True if re.search(granted, text.strip()) else None
 
 
 def layout_of(arm: str, common: str, engine: str, gpus: int) -> tuple[Layout, int]:
@@ -229,7 +241,9 @@ def _sizes(text: str) -> Iterator[tuple[str, int]]:
     for name, pattern in names.items():
         found = re.search(rf"\b{pattern}\s*[=:]?\s*(\d+)|(\d+)-way {pattern}|(?<=\d)[x\u00d7]?{pattern}(\d+)", text)
         if found:
-            yield name, int(next(group for group in found.groups() if group))
+            size = int(next(group for group in found.groups() if group))
+            if size <= LARGEST:
+                yield name, size
     times = r"(?:x|\u00d7|\*|replicas? (?:of|x)|copies of|independent|instances? of)"
     copies = re.search(rf"\b(\d+|two|four)\s*{times}\s*(?:tp|1 gpu|one gpu|single)", text)
     if copies and _count(copies[1]) > 1:
@@ -310,7 +324,7 @@ def _length(text: str) -> int | None:
         r"(\d+(?:\.\d+)?)\s*(k|m)?[\s-]*(?:tokens?\b|tok\b(?!/)|context|ctx|prompt|input|in\b)", text
     )
     if not found or (not found[2] and float(found[1]) < 32):
-        return None
+        return 32_000 if re.search(r"long[- ](?:context|prompt)", text) else None
     return int(float(found[1]) * {"k": 1e3, "m": 1e6}.get(found[2] or "", 1))
 
 

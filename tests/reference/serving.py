@@ -6,99 +6,26 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from math import prod
 from typing import Any
 
-from mgpu.catalog.engine_memory import constant
+from mgpu.catalog.engine_memory import constant, gib
 from mgpu.catalog.formats import gguf_mix
 from mgpu.catalog.gpus import by_name as product_named
-from mgpu.catalog.models import by_name
 from mgpu.memory import diffusion, llamacpp, ollama, sglang, uncalibrated, vllm, vllm_peak
 from mgpu.memory.cache import cached
 from mgpu.memory.vllm_cache import Shape, cache_tokens
 from mgpu.memory.vllm_peak import Batch, Place
 from mgpu.memory.weights import format_of, nominal, on_gpu, rotary
 from mgpu.values.machine import Gpu
-from mgpu.values.memory import GIB, MIB, Estimate, Unknown, exactly
+from mgpu.values.memory import GIB, Estimate, Unknown, exactly
 from mgpu.values.model import Model
 from mgpu.values.plan import Layout, Task
 from mgpu.values.spec import Gpus, Job, Parallel
+from tests.reference.layout_words import STANDS_FOR
+from tests.reference.reading import count_of, model_of, named, nearest, params_of, unit_of
 
 Row = Mapping[str, Any]
-WORDS = {
-    "layers": "num_hidden_layers",
-    "hidden": "hidden_size",
-    "intermediate": "intermediate_size",
-    "vocab": "vocab_size",
-    "heads": "num_attention_heads",
-    "kv_heads": "num_key_value_heads",
-    "kv heads": "num_key_value_heads",
-    "head_dim": "head_dim",
-    "top-k": "top_k",
-    "experts": "num_experts",
-    "expert intermediate": "expert_intermediate",
-}
-
-
-def named(text: str) -> tuple[str, dict[str, int]]:
-    """The id of a model, and the dimensions that stand in brackets behind it."""
-    name, _, rest = text.partition(" (")
-    found: dict[str, int] = {}
-    for part in (text.strip().lower() for text in rest.rstrip(")").split(",")):
-        if match := re.fullmatch(r"(\d+) kv heads x (\d+)", part):
-            found |= {"num_key_value_heads": int(match[1]), "head_dim": int(match[2])}
-        elif match := re.fullmatch(r"(\d+) ([a-z_ -]+)", part) or re.fullmatch(r"([a-z_ -]+) (\d+)", part):
-            word, count = (match[2], match[1]) if match[1].isdigit() else (match[1], match[2])
-            found |= {WORDS[word]: int(count)} if word in WORDS else {}
-    return name.strip(), found
-
-
-def model_of(inputs: Row) -> Model:
-    """The model that a row names: of the catalogue, with what the row says of it besides."""
-    name, dims = named(str(inputs["model"]))
-    found = by_name(name) or by_name(name.split(" ")[0]) or Model(name, name, kind="llm")
-    config = dict(found.config)
-    if "top_k" in dims:
-        inner = dims.pop("expert_intermediate", config.get("intermediate_size", 0))
-        config["moe"] = {"num_experts": dims.pop("num_experts", 64), "top_k": dims.pop("top_k"), "intermediate": inner}
-    config |= dims
-    config |= {key: value for key, value in _hybrid(inputs).items() if key not in config}
-    return replace(
-        found,
-        config=config,
-        hidden=config.get("hidden_size"),
-        layers=config.get("num_hidden_layers"),
-        heads=config.get("num_attention_heads"),
-        kv_heads=config.get("num_key_value_heads"),
-        head_dim=config.get("head_dim"),
-        experts=config.get("moe", {}).get("num_experts", 0),
-        context=config.get("max_position_embeddings"),
-    )
-
-
-def _hybrid(inputs: Row) -> dict[str, Any]:
-    """A model that is partly linear attention, as a row describes it; keys and values of the linear layers as Qwen's
-    have them where it does not say: 16 heads of keys, twice as many of values as attention has heads, 128 wide."""
-    said = inputs.get("hybrid")
-    if not said:
-        return {}
-    layers, full = said["layers"], said["attention_layers"]
-    linear = {
-        "key_heads": said.get("linear_key_heads", 16),
-        "value_heads": said.get("linear_value_heads", 2 * said["heads"]),
-        "key_dim": said.get("linear_key_dim", 128),
-        "value_dim": said.get("linear_value_dim", 128),
-        "kernel": said.get("kernel", 4),
-    }
-    return {
-        "num_hidden_layers": layers,
-        "num_attention_heads": said["heads"],
-        "num_key_value_heads": said["kv_heads"],
-        "head_dim": said["head_dim"],
-        "hidden_size": said.get("hidden", 5120),
-        "intermediate_size": said.get("intermediate", 17408),
-        "vocab_size": said.get("vocab", 248320),
-        "linear": linear | {"full_every": layers // full},
-    }
 
 
 def version_of(inputs: Row) -> str | None:
@@ -115,27 +42,30 @@ def total_of(inputs: Row) -> float:
     """Bytes that CUDA has on the row's GPU."""
     if "total_GiB" in inputs:
         return float(inputs["total_GiB"]) * GIB
-    product = product_of(str(inputs["gpu"]))
-    return float(product[1])
+    return float(product_of(str(inputs.get("gpu") or "H100 80GB"))[1])
 
 
 def product_of(text: str) -> tuple[str, int]:
     """The name of a product and its bytes; a bare size is taken for itself."""
-    name = text.strip().removeprefix("NVIDIA ").strip()
-    for spelled in (name, name.replace(" ", "-"), re.sub(r"[ -]\d+ ?GB.*$", "", name)):
+    name = re.sub(r"^\d+ ?(x|\u00d7) ?", "", text.strip()).removeprefix("NVIDIA ").strip()
+    size = re.search(r"(\d+) ?GB", name)
+    bare = re.sub(r"[ -]\d+ ?GB.*$", "", name)
+    other = STANDS_FOR.get(re.sub(r"[\s-]|rtx|geforce|tesla", "", bare.lower()), bare)
+    for spelled in (name, name.replace(" ", "-"), bare, other):
         found = product_named(spelled)
-        size = re.search(r"(\d+) ?GB", name)
         if found and (not size or abs(found.memory / GIB / int(size[1]) - 1) < 0.15):
             return found.nvml_names[0], found.memory
-    size = re.search(r"(\d+) ?GB", name)
     return name, int(float(size[1]) * GIB * 0.985) if size else 80 * GIB
 
 
 def batch_of(inputs: Row) -> Batch:
-    context = int(inputs.get("max_model_len") or model_of(inputs).context or 4096)
+    context = count_of(inputs.get("max_model_len") or model_of(inputs).context or 4096)
     offline = "offline" in str(inputs.get("usage", ""))
     usual = vllm_peak.defaults(int(total_of(inputs)), str(inputs.get("gpu", "")), version_of(inputs), context, offline)
-    return Batch(int(inputs.get("max_num_seqs", usual.seqs)), int(inputs.get("max_num_batched_tokens", usual.tokens)))
+    return Batch(
+        count_of(inputs.get("max_num_seqs") or usual.seqs),
+        count_of(inputs.get("max_num_batched_tokens") or usual.tokens),
+    )
 
 
 def stored_of(inputs: Row, model: Model) -> str:
@@ -164,7 +94,7 @@ def activation(inputs: Row) -> float:
 def non_torch(inputs: Row) -> float:
     if "nontorch_GiB" in inputs:
         return float(inputs["nontorch_GiB"]) * GIB
-    product = product_named(product_of(str(inputs.get("gpu", "H100 80GB")))[0])
+    product = product_named(product_of(str(inputs.get("gpu") or "H100 80GB"))[0])
     return vllm_peak.non_torch(version_of(inputs), place_of(inputs), vllm_peak.joined_by(product))
 
 
@@ -208,11 +138,11 @@ def shape_of(inputs: Row) -> Shape:
 def tokens(row: Row) -> float:
     inputs = row["inputs"]
     if "kv_tokens" in inputs and "max_model_len" in inputs:
-        return float(inputs["kv_tokens"] / inputs["max_model_len"])
+        return count_of(inputs["kv_tokens"]) / count_of(inputs["max_model_len"])
     model = model_of(inputs)
-    context = int(inputs.get("max_model_len") or model.context or 4096)
-    found = cache_tokens(pool_of(inputs), model, context, shape_of(inputs), version_of(inputs))
-    return found / context if row.get("unit") == "x" else float(found)
+    context, shape = count_of(inputs.get("max_model_len") or model.context or 4096), shape_of(inputs)
+    found = cache_tokens(pool_of(inputs), model, context, shape, version_of(inputs))
+    return found / {"x": context, "blocks": shape.block}.get(str(row.get("unit")), 1)
 
 
 def old_tokens(row: Row) -> float:
@@ -222,73 +152,127 @@ def old_tokens(row: Row) -> float:
 
 
 def buffers(row: Row) -> float:
-    """A buffer of llama.cpp's, in MiB: logits, keys and values, or the model."""
+    """A buffer of llama.cpp's: logits, keys and values, the model, or the context of a device."""
     inputs, what = row["inputs"], str(row.get("what", "")).lower()
+    return _buffer(inputs, what) / unit_of(row, "MiB")
+
+
+def _buffer(inputs: Row, what: str) -> float:
+    cache = re.search(r"kv|cache", what)
+    if "output" in what and not cache:
+        return 4.0 * int(inputs.get("vocab") or model_of(inputs).vocabulary or 0) * int(inputs.get("n_seq", 1))
     if "compute" in what:
-        return compute(inputs) / MIB
-    if "model" in what and "kv" not in what and "cache" not in what:
+        return on_host(inputs) if "host" in what else compute(inputs)
+    alone = not {"ctx", "n_ctx", "context", "model", "layers", "layers_on_gpu"} & inputs.keys()
+    if "cublas" in what or ("context" in what and not cache and ("cuda" in what or alone)):
+        return gib("llamacpp", "context_GiB")
+    if "model" in what and not cache:
         model = model_of(inputs)
         name = str(inputs.get("quant") or inputs.get("file") or inputs.get("quantization") or inputs["model"])
         stored = llamacpp.stored_of(model, name)
-        return (sum(stored.layers) + (stored.head or stored.embedding) + stored.other) / MIB
-    return kept(inputs) / MIB
+        return float(sum(stored.layers) + (stored.head or stored.embedding) + stored.other)
+    return kept(inputs)
+
+
+def context_of(inputs: Row, usual: int = 0) -> int:
+    """Tokens of llama.cpp's context, whatever a row calls it."""
+    return count_of(next((inputs[name] for name in ("ctx", "n_ctx", "context", "tokens") if inputs.get(name)), usual))
+
+
+def ubatch_of(inputs: Row) -> int:
+    return int(inputs.get("ubatch") or inputs.get("n_ubatch") or 512)
 
 
 def compute(inputs: Row) -> float:
-    sizes = model_of(inputs) if "model" in inputs else Model("", "")
+    sizes, context = model_of(inputs), context_of(inputs)
     return float(
         llamacpp.compute_buffer(
             int(inputs.get("hidden") or sizes.hidden or 0),
             int(inputs.get("vocab") or sizes.vocabulary or 0),
-            min(int(inputs.get("ubatch", 512)), int(inputs.get("ctx") or 512)),
-            int(inputs.get("ctx") or 0),
+            min(ubatch_of(inputs), context or 512),
+            context,
             int(inputs.get("heads") or sizes.heads or 0),
             inputs.get("flash_attn", True) not in (False, "off"),
         )
     )
 
 
+def on_host(inputs: Row) -> float:
+    """Bytes of the host's own compute buffer: the embeddings of a batch and the mask of its attention, in fp32."""
+    hidden = int(inputs.get("hidden") or model_of(inputs).hidden or 0)
+    return 4.0 * ubatch_of(inputs) * (hidden + llamacpp.padded(context_of(inputs, 512)))
+
+
 def kept(inputs: Row) -> float:
     """Bytes of keys and values: of layers that a row describes, else of its model."""
-    kinds = inputs.get("kv_type") or inputs.get("type_k"), inputs.get("kv_type") or inputs.get("type_v")
-    size, context = llamacpp.element(*kinds), int(inputs["ctx"])
+    kinds = [inputs.get(name) or inputs.get("kv_type") for name in ("type_k", "type_v")]
+    size, context = llamacpp.element(*kinds), context_of(inputs, 4096)
     count = inputs.get("layers_on_gpu") or inputs.get("layers")
-    if "kv_dim" in inputs and count:
-        return float(2 * count * inputs["kv_dim"] * llamacpp.padded(context) * size)
+    width = inputs.get("kv_dim") or (inputs.get("hidden") if "model" not in inputs else None)
     model = model_of(inputs)
+    if width and (count or model.layers):
+        return float(2 * (count or model.layers) * width * llamacpp.padded(context) * size)
     mine = range(int(count)) if count else None
-    return float(llamacpp.cache_bytes(model, context, size, mine, int(inputs.get("ubatch", 512))))
+    shared = 1 if count else int(inputs.get("gpus") or 1)
+    if all((model.layers, model.kv_heads, model.head_dim)) and "intermediate_size" not in model.config:
+        numbers = 2 * (model.kv_heads or 0) * (model.head_dim or 0) * (count or model.layers or 0)
+        return float(numbers * llamacpp.padded(context) * size)
+    return llamacpp.cache_bytes(model, context, size, mine, ubatch_of(inputs)) / shared
 
 
 def sglang_cache(row: Row) -> float:
-    """Keys and values of SGLang's pool in GiB, or one of them."""
+    """Keys and values of SGLang's pool, one of them, or its tokens."""
     inputs, what = row["inputs"], str(row.get("what", ""))
     per_token = inputs.get("bytes_per_token")
     if per_token is None:
-        per_token = cached(model_of(inputs), 1, vllm.cache_element(inputs.get("kv_dtype")), int(inputs.get("tp", 1)))
-    if "tokens" not in inputs:
-        pool = float(inputs.get("kv_pool_GiB") or inputs.get("pool_GiB") or 0) * GIB
-        return pool // per_token
-    one = re.match(r"[KV] (part|size)", what)
-    size = sglang.half(per_token, inputs["tokens"]) if one else per_token * inputs["tokens"]
-    return float(size) / GIB
+        kind = inputs.get("kv_dtype") or inputs.get("kv_cache_dtype")
+        per_token = cached(model_of(inputs), 1, vllm.cache_element(kind), int(inputs.get("tp", 1)))
+    if row.get("unit") == "bytes" and "token" in what:
+        return float(per_token)
+    if "tokens" in inputs:
+        one = re.search(r"\b[KV] (part|size|cache|half|pool|buffer)", what)
+        size = sglang.half(per_token, inputs["tokens"]) if one else per_token * inputs["tokens"]
+        return float(size) / _called(row)
+    pool = _sglang_pool(inputs)
+    return pool // per_token if row.get("unit") in ("tokens", "", None) else pool / _called(row)
+
+
+def _called(row: Row) -> float:
+    """Bytes of the row's unit: what SGLang's logs call GB is a GiB."""
+    return GIB if row.get("unit") == "GB" else unit_of(row)
+
+
+def _sglang_pool(inputs: Row) -> float:
+    """Bytes of the pool: as the row has it, else as the planner expects it of a start."""
+    parts = [float(inputs[name]) * GIB for name in ("kv_pool_GiB", "pool_GiB") if name in inputs]
+    parts = parts or [float(inputs[name]) * GIB for name in ("K_GiB", "V_GiB") if name in inputs]
+    if len(parts) == 1 and ("K_GiB" in inputs or "V_GiB" in inputs):
+        parts *= 2
+    if parts:
+        return sum(parts)
+    found = sglang.estimates(task_of({"inputs": {"engine": "sglang", **inputs}}), model_of(inputs), ())
+    if isinstance(found, Unknown) or found[0].cache is None:
+        raise ValueError("the pool of SGLang is not known")
+    return float(found[0].cache.pool.expected)
 
 
 def picture(row: Row) -> float:
-    """A diffusion pipeline after loading, or at its peak, in GiB."""
+    """A diffusion pipeline after loading, or at its peak."""
     inputs, what = row["inputs"], str(row.get("what", ""))
-    model, kind = model_of(inputs), str(inputs.get("precision", "bf16"))
+    kind = str(inputs.get("precision") or inputs.get("quant") or inputs.get("dtype") or "bf16")
+    model = model_of(inputs)
     if "peak" not in what:
-        return diffusion.loaded(model, kind) / GIB
+        return diffusion.loaded(model, kind) / unit_of(row)
     sizes = (int(inputs.get(name, usual)) for name, usual in (("height", 1024), ("width", 1024), ("batch", 1)))
-    return diffusion.peak(model, kind, *sizes, bool(inputs.get("offload"))) / GIB
+    offload = any(inputs.get(name) for name in ("offload", "group_offload", "cpu_offload")) or "offload" in what
+    return diffusion.peak(model, kind, *sizes, offload) / unit_of(row)
 
 
 def machine_of(inputs: Row) -> list[Gpu]:
-    """The GPUs of a row: "8x L40S 48GB", or one product and a tensor parallel size."""
+    """The GPUs of a row: "8x L40S 48GB", "2x 8x H100" of two nodes, or one product and a tensor parallel size."""
     text = str(inputs.get("gpu") or inputs.get("gpus") or "H100 80GB")
-    found = re.match(r"(\d+) ?x ?(.*)", text)
-    count = int(found[1]) if found else int(inputs.get("gpu_count") or 0)
+    found = re.match(r"((?:\d+ ?(?:x|\u00d7|nodes? of|\*) ?)+)(.*)", text)
+    count = prod(map(int, re.findall(r"\d+", found[1]))) if found else int(inputs.get("gpu_count") or 0)
     count = count or int(inputs.get("tp", 1)) * int(inputs.get("pp", 1)) * int(inputs.get("dp", 1))
     name, memory = product_of(found[2] if found else text)
     if "total_GiB" in inputs:
@@ -309,6 +293,10 @@ FLAGS = {
     "n_gpu_layers": "n-gpu-layers",
 }
 """What a row calls a flag."""
+SIXTEEN = ("None", "auto", "fp16", "bf16", "float16", "bfloat16", "half", "float32", "fp32")
+"""Kinds of numbers that weights are computed with and not quantized to."""
+SHORT = 4096
+"""Tokens of a sequence where a row says that something runs, and not how long."""
 ENGINES = {"vllm": "vllm", "sglang": "sglang", "llama.cpp": "llamacpp", "llamacpp": "llamacpp", "ollama": "ollama",
            "tgi": "tgi", "diffusers": "diffusers"}  # fmt: skip
 
@@ -330,11 +318,14 @@ def task_of(row: Row) -> Task:
     if str(inputs.get("dtype", "")) == "float32":
         args["dtype"] = "float32"
     asked = inputs.get("quant") or inputs.get("quantization") or inputs.get("format")
+    asked = asked or (None if str(inputs.get("dtype")) in SIXTEEN else inputs.get("dtype"))
     stages = int(inputs.get("pp", 1))
     tensor = int(inputs.get("tp") or len(gpus) // stages)
     engine = engine_of(row)
     layout = Layout(pipeline=len(gpus)) if engine in ("llamacpp", "ollama") else Layout(tensor, stages)
-    context = inputs.get("max_model_len") or inputs.get("context") or inputs.get("ctx")
+    context = inputs.get("max_model_len") or context_of(inputs)
+    if not context and engine in ("vllm", "sglang", "tgi"):
+        context = min(SHORT, model_of(inputs).context or SHORT)
     job = Job(
         "inference",
         "row",
@@ -342,7 +333,7 @@ def task_of(row: Row) -> Task:
         True,
         model=named(str(inputs["model"]))[0],
         quantization=str(asked).replace(" at load", "") if asked else None,
-        context_length=int(context) if context else None,
+        context_length=count_of(context) if context else None,
         gpus=Gpus(len(gpus)),
         parallel=Parallel(layout.tensor, layout.pipeline),
         args=args,
@@ -373,8 +364,7 @@ def fits(row: Row) -> bool:
 def by_its_name(inputs: Row, task: Task) -> bool:
     """Of a model whose dimensions are not known: the parameters in its name in their format, and a tenth for the rest.
     The product itself says that such a model is unknown."""
-    count = re.search(r"(?:(\d+)x)?(\d+(?:\.\d+)?) ?b\b", str(inputs["model"]).lower())
-    params = float(count[2]) * 1e9 * int(count[1] or 1) if count else 0.0
+    params = params_of(str(inputs["model"]))
     stored = stored_of(inputs, Model("", ""))
     size = nominal(int(params), stored if gguf_mix(stored) is None else "nf4")
     return params > 0 and 1.1 * size <= 0.9 * sum(gpu.memory for gpu in task.gpus)
@@ -394,18 +384,22 @@ def trains(row: Row) -> bool:
 
     inputs = row["inputs"]
     text = f"{inputs.get('recipe', '')} {inputs.get('method', '')} {row.get('what', '')}".lower()
+    model, gpus = model_of(inputs), machine_of(inputs)
+    model = model if model.layers else nearest(params_of(str(inputs["model"])))
     method = "qlora" if "qlora" in text or "4-bit" in text else "lora" if "lora" in text else "full"
     paged = ("paged-" if "paged" in text else "") + "adamw" + ("-8bit" if "8-bit" in text or "8bit" in text else "")
     recipe = Recipe(
         method,
         "amp" if "amp" in text else "bf16",
         "adafactor" if "adafactor" in text else paged,
+        sharding="fsdp" if len(gpus) > 1 else "none",
+        offload_parameters="offload" in text,
+        offload_optimizer="offload" in text,
         micro_batch=int(inputs.get("batch", 1)),
         sequence=int(inputs.get("seq") or inputs.get("sequence") or 512),
         checkpointing=True,
     )
-    gpus = machine_of(inputs)
-    found = lines(model_of(inputs), recipe, len(gpus))
+    found = lines(model, recipe, len(gpus))
     return sum(line.bytes.expected for line in found) <= gpus[0].memory
 
 
@@ -418,14 +412,15 @@ ESTIMATES = {
 }
 
 
-def in_gib(answer: Callable[[Row], float]) -> Callable[[Row], float]:
-    return lambda row: answer(row["inputs"]) / GIB
+def sized(answer: Callable[[Row], float]) -> Callable[[Row], float]:
+    """The same in the row's own unit."""
+    return lambda row: answer(row["inputs"]) / unit_of(row)
 
 
 ANSWERS: dict[str, Callable[[Row], object]] = {
-    "vllm_activation": in_gib(activation),
-    "vllm_nontorch": in_gib(non_torch),
-    "vllm_kv_pool": in_gib(pool_of),
+    "vllm_activation": sized(activation),
+    "vllm_nontorch": sized(non_torch),
+    "vllm_kv_pool": sized(pool_of),
     "vllm_kv_tokens": tokens,
     "vllm_kv_tokens_old": old_tokens,
     "vllm_kv_hybrid": tokens,
