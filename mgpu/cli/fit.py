@@ -91,6 +91,8 @@ def _found(wanted: Wanted, ways: Sequence[Way], options: argparse.Namespace) -> 
     if model is None:
         hint = f"{_meant(wanted.model)}--online asks the hub, and a folder is read for its config.json or GGUF files"
         raise UsageError(f"the sizes of {wanted.model} are not known", hint)
+    if model.kind != "llm":
+        raise UsageError(f"{model.id} is no language model, and fit tries vLLM and llama.cpp", "mgpu plan SPEC")
     if model.context and wanted.context > model.context:
         message = f"{wanted.context:,} tokens are more than the {model.context:,} that {model.id} is made for"
         print(f"mgpu: {message}: vLLM refuses them unless it is told otherwise", file=sys.stderr)

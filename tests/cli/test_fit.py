@@ -56,6 +56,11 @@ def test_models_that_begin_alike_are_named(capsys: pytest.CaptureFixture[str]) -
     assert "did you mean" not in capsys.readouterr().err
 
 
+def test_what_makes_pictures_is_not_said_to_fit_nowhere(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["fit", "black-forest-labs/FLUX.1-dev"]) == 2
+    assert "flux.1-dev is no language model" in capsys.readouterr().err
+
+
 def test_files_that_cannot_be_read_say_why(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "config.json").write_text('{"hidden_size": ')
     assert main(["fit", str(tmp_path)]) == 2
