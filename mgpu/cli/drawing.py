@@ -172,7 +172,8 @@ def money(amount: float | None) -> str:
 
 
 def _others(task: Task) -> Facts:
-    others = [one for one in task.decision.others if one.layout != task.layout] if task.decision else []
+    decision = task.decision
+    others = [one for one in decision.others if one.layout != task.layout] if decision and decision.workload else []
     for at, choice in enumerate(others[:OTHERS]):
         yield ("others" if not at else ""), choice.why
     if len(others) > OTHERS:

@@ -11,7 +11,7 @@ from mgpu.catalog.prices import per_hour
 from mgpu.errors import MgpuError
 from mgpu.plan import sums
 from mgpu.plan.fix import ACCURACY, Estimating, Fix, fixes, smaller
-from mgpu.plan.place import place
+from mgpu.plan.place import placed
 from mgpu.spec.check import check
 from mgpu.spec.override import changed
 from mgpu.values.machine import Machine
@@ -41,7 +41,7 @@ def _estimating(machine: Machine, task: Task) -> Estimating:
     """What says of a changed spec what the copies of the task need on this machine."""
 
     def estimating(trial: Spec) -> tuple[Estimate, ...] | Unknown:
-        memory = [other.memory for other in place(trial, machine).tasks if other.job.name == task.job.name]
+        memory = [other.memory for other in placed(trial, machine).tasks if other.job.name == task.job.name]
         unknown = next((one for one in memory if isinstance(one, Unknown)), None)
         return unknown or tuple(each for one in memory if isinstance(one, tuple) for each in one)
 
@@ -76,7 +76,7 @@ def holds(spec: Spec, task: Task, machine: str) -> bool:
     path = task.job.path
     changes: dict[Path, Any] = {(*path, "gpus"): "all", (*path, "parallel"): None, (*path, "runtime"): None}
     try:
-        plan = place(check(changed(spec.document, changes)), shorthand(machine))
+        plan = placed(check(changed(spec.document, changes)), shorthand(machine))
     except MgpuError:
         return False
     return sums.verdict(plan.tasks[0]) in ("fits", "tight")

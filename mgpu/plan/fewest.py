@@ -13,10 +13,18 @@ from mgpu.values.memory import Unknown
 from mgpu.values.plan import Task
 
 
+class TooLarge(NoRoom):
+    """A `task` that fits on no number of the GPUs there are."""
+
+    def __init__(self, message: str, hint: str, task: Task) -> None:
+        super().__init__(message, hint, ever=False)
+        self.task = task
+
+
 def fewest(site: Site, copy: Copy, allowed: Chosen) -> int:
     """The number of GPUs of `allowed`: the fewest on which it fits, else the fewest on which it is tight.
 
-    Raises NoRoom with the sum where it fits on no number of them, SpecError where nothing is known of its memory.
+    Raises TooLarge with the sum where it fits on no number of them, SpecError where nothing is known of its memory.
     """
     tight, last, wrong = None, None, None
     for count in range(1, len(allowed) + 1):
@@ -60,5 +68,6 @@ def _none(site: Site, copy: Copy, task: Task | None) -> NoRoom:
     total = len(site.machine.gpus)
     if task is None or not isinstance(task.memory, tuple):
         return NoRoom(f"{copy.name} needs a GPU, and none of {total} on {site.machine.name} can be had")
-    message = f"{copy.name} does not fit on {site.machine.name}, with {task.gpu_count} GPUs either"
-    return NoRoom(f"{message}: {words(biggest(task.memory))}", "a smaller model, or a larger machine", ever=False)
+    every = "its one GPU" if task.gpu_count == 1 else f"{task.gpu_count} GPUs either"
+    message = f"{copy.name} does not fit on {site.machine.name}, with {every}"
+    return TooLarge(f"{message}: {words(biggest(task.memory))}", "a smaller model, or a larger machine", task)
