@@ -16,13 +16,13 @@ from mgpu.values.model import Model
 from mgpu.values.plan import Layout
 from mgpu.values.speed import Workload
 
-NUMBERS = {"one": 1, "single": 1, "two": 2, "dual": 2, "three": 3, "four": 4, "six": 6, "eight": 8}
+NUMBERS = {"one": 1, "single": 1, "two": 2, "dual": 2, "three": 3, "four": 4, "quad": 4, "six": 6, "eight": 8}
 NAME = re.compile(
     r"(?<![\w.])(?:(?P<count>\d+|one|two|dual|three|four|six|eight)\s*(?:x|\u00d7|\*)?\s*"
     r"(?:plain\s+|nvidia\s+|geforce\s+)*)?"
     r"(?P<name>rtx\s*pro\s*6000|rtx\s*6000\s*ada|(?:rtx\s*)?[2345]0[5-9]0(?:\s*ti\b)?|(?:rtx\s*)?a[2456]000|gh200"
     r"|g?b[23]00|h[128]00|h20|a100|a800|a10g?|a16|a30|a40|l40s?|l4|v100|t4|p40|p100|mi\d{2,3}x?)"
-    r"(?P<rest>(?:[\s-]*(?:\d+\s*gb|sxm\d?|pcie(?!\s*\d)|nvl\b))*)(?![\w.]*\d)",
+    r"(?P<rest>(?:[\s-]*(?:\d+\s*gb|sxm\d?|pcie(?!\s*\d)|nvl\b))*)(?![\w.]*\d)(?:\s*[x\u00d7]\s*(?P<after>[2-8])\b)?",
     re.IGNORECASE,
 )
 STANDS_FOR = {
@@ -41,6 +41,12 @@ FORMATS = (
 ATTENTION = r"(?:dp|data[- ]parallel(?:ism)?)[- ]?attention|attention[- ](?:dp|data[- ]parallel)"
 APART = "replica|independent|data[- ]parallel|(?:server|instance)s?"
 TIE = 0.05
+SPLIT = r"(?:layer|row)[- ]split|split[- ]mode"
+"""Words of llama.cpp's users, where nothing else names an engine."""
+MANY = "throughput"
+SHARED = r"(?:tp_vs_pp|replicas_vs_tp|mla_dp_vs_tp)$"
+"""Kinds of rows that are about many requests at once where they do not say otherwise, as by a word of ALONE."""
+ALONE = r"single|batch 1\b|latency|decode|\btg\d|\bitl\b|tpot|per user|generation"
 LARGEST = 64
 """GPUs that a layout has at most: ``pp512`` of llama-bench is a prompt of 512 tokens."""
 DIFFUSED = next(model for model in models() if model.id == "llama-2-13b")
@@ -78,22 +84,22 @@ def sides(row: Mapping[str, Any], options: tuple[str, str]) -> tuple[Side, ...]:
 
 def _side(arm: str, common: str, source: str, both: str) -> Side:
     everything = f"{arm}. {common}. {source}"
-    engine = engine_of(arm) or engine_of(both) or "vllm"
+    engine = engine_of(arm) or engine_of(both) or ("llamacpp" if re.search(SPLIT, both) else "vllm")
     engine = "ik_llama.cpp" if engine == "llamacpp" and re.search(r"\bgraph\b", both) else engine
     counted = products_of(source)
-    products = products_of(arm) or products_of(common) or (counted if len(counted) > 1 else [_product("rtx-3090")] * 2)
+    products = _of_side(arm, common) or (counted if len(counted) > 1 else [_product("rtx-3090")] * 2)
     layout, count = layout_of(arm, common, engine, _all(products, everything))
     products = (products * count)[:count] if count > len(products) else products[:count]
     model, scale = (DIFFUSED, 1.0) if engine == "diffusers" else model_of(everything, products[: count // layout.data])
     stored = format_of(everything, engine, model, scale, products[: count // layout.data])
-    workload, what, rate = asked(arm, common)
+    workload, what, rate = asked(arm, common, MANY if re.search(SHARED, both) else "decode")
     if engine == "diffusers":
         workload = workload._replace(prompt=4096, output=1)
     gpus = tuple(_gpu(index, product, f"{arm}. {common}") for index, product in enumerate(products))
     side = Side(gpus, links_of(arm, common, products, gpus), layout, engine, model, scale, stored, workload, what)
     if re.search(r"fp8 kv|kv fp8|q8_0 kv", everything):
         side = replace(side, element=1.0)
-    if engine == "sglang" and layout.data > 1 and model.experts:
+    if layout.data > 1 and model.experts and (engine in ("sglang", "tensorrt-llm") or re.search(ATTENTION, arm)):
         side = replace(side, layout=Layout(layout.data), attention=layout.data)
     elif re.search(ATTENTION, arm) and layout.data == 1 and model.experts:
         side = replace(side, attention=layout.tensor)
@@ -120,8 +126,24 @@ def products_of(text: str) -> list[Product]:
     for match in NAME.finditer(text):
         product = _named(match["name"], match["rest"] or "")
         if product:
-            found += [product] * _count(match["count"])
+            found += [product] * _count(match["count"] or match["after"])
     return found
+
+
+def _of_side(arm: str, common: str) -> list[Product]:
+    """The GPUs of a side: those it names, as many as both have where it does not count them (``H100 PCIe`` of ``8x
+    H100 against 8x H100 PCIe``); else those of both, in the form that it names (``SXM``)."""
+    mine, both = products_of(arm), products_of(common)
+    if not mine:
+        form = re.search(r"\b(sxm\d?|pcie)\b(?!\s*\d)", arm)
+        return products_of(NAME.sub(lambda found: found[0] + _form(found, form), common)) if form else both
+    counted = [[_count(found["count"] or found["after"]) for found in NAME.finditer(text)] for text in (arm, common)]
+    bare = len(mine) == 1 and not re.search(r"\b(?:1|one|single|only|alone)\b", arm)
+    return mine * max(counted[1]) if bare and counted[0] == [1] and counted[1] else mine
+
+
+def _form(found: re.Match[str], form: re.Match[str]) -> str:
+    return "" if re.search("sxm|pcie|nvl", found["rest"]) or found["after"] else f" {form[1]}"
 
 
 def _all(products: list[Product], text: str) -> int:
@@ -152,7 +174,8 @@ def _product(name: str) -> Product:
 
 def _gpu(index: int, product: Product, text: str) -> Gpu:
     generation = re.search(r"(?:pcie\s*|gen\s*)(\d)(?:\.0)?", text)
-    widths = [int(lanes) for lanes in re.findall(r"\bx(16|8|4|1)\b", text)]
+    slots = NAME.sub(lambda found: " " if found["after"] else found[0], text)
+    widths = [int(lanes) for lanes in re.findall(r"\bx(16|8|4|1)\b", slots)]
     return Gpu(
         index,
         product.name,
@@ -215,10 +238,10 @@ def layout_of(arm: str, common: str, engine: str, gpus: int) -> tuple[Layout, in
             layout = Layout(**{name: sizes.get(name, 1) for name in ("tensor", "pipeline", "data")})
             return layout, layout.tensor * layout.pipeline * layout.data
     count = gpus
-    if one := re.search(r"\b(\d+|one|single|two|four|eight)[ -](?:gpu|card)s?\b", arm):
-        count = _count(one[1])
+    if one := re.search(r"\b(\d+|one|single|two|four|eight)[ -](?:gpu|card)s?\b|^(single|dual|quad)$", arm.strip()):
+        count = _count(one[1] or one[2])
     tensor = re.search(
-        r"(?:-sm|mode)\s*\W?(?:row|tensor|graph)|(?:row|graph|tensor)[\s(]*(?:tensor\)|parallel|split)|\btp\b",
+        r"(?:-sm|mode)\s*\W?(?:row|tensor|graph)|(?:row|graph|tensor)[\s(]*(?:tensor\)|parallel|split)|\btp\b|^(?:row|graph|tensor)$",
         arm,
     )
     layers = re.search(r"layer|pipeline|\bpp\b", arm)
@@ -234,9 +257,9 @@ def layout_of(arm: str, common: str, engine: str, gpus: int) -> tuple[Layout, in
 def _sizes(text: str) -> Iterator[tuple[str, int]]:
     """The sizes that a text gives: TP2xPP2, tensor parallel 4, 2 x TP2, DP8."""
     names = {
-        "tensor": r"(?:tp|tensor[- ]parallel(?:ism)?(?:[- ]size)?)",
+        "tensor": r"(?:tp|tep|tensor[- ]parallel(?:ism)?(?:[- ]size)?)",
         "pipeline": r"(?:pp|pipeline[- ]parallel(?:ism)?(?:[- ]size)?)",
-        "data": r"(?:dp|data[- ]parallel(?:ism)?(?:[- ]size)?|dp[- ]?attention)",
+        "data": r"(?:a?dp|dep|data[- ]parallel(?:ism)?(?:[- ]size)?|dp[- ]?attention)",
     }
     for name, pattern in names.items():
         found = re.search(rf"\b{pattern}\s*[=:]?\s*(\d+)|(\d+)-way {pattern}|(?<=\d)[x\u00d7]?{pattern}(\d+)", text)
@@ -290,7 +313,7 @@ def format_of(text: str, engine: str, model: Model, scale: float, products: list
     return next((form for form in ("bf16", "fp8") if nominal(model.params or 0, form) * scale < room), "gptq-int4")
 
 
-def asked(arm: str, common: str) -> tuple[Workload, str, float | None]:
+def asked(arm: str, common: str, usual: str = "decode") -> tuple[Workload, str, float | None]:
     """What is compared and under which workload, and requests a second where the text gives them."""
     text = f"{common}. {arm}"
     rate = re.search(r"(\d+(?:\.\d+)?)\s*(?:req(?:uests?)?\s*(?:/|per)\s*s)", text)
@@ -303,6 +326,7 @@ def asked(arm: str, common: str) -> tuple[Workload, str, float | None]:
     if "latency" in text and rate:
         return Workload(count or 16, length or 1024, 256), "latency", float(rate[1])
     many = re.search(r"throughput|aggregate|peak|sustain|total tok|req(?:uest)?s?(?:/| per )s|tok/s total", text)
+    many = many or (usual == MANY and count != 1 and not re.search(ALONE, text))
     if re.search(r"sustain", text):
         return Workload(256, length or 1024, 256), "sustained", float(rate[1]) if rate else None
     if many:
@@ -342,5 +366,5 @@ def _concurrency(text: str) -> int | None:
     if re.search(r"single[- ](?:stream|user|request)|batch(?: size)? 1\b|\bone (?:stream|user|request)", text):
         return 1
     found = re.search(r"(?:concurrency|batch(?: size)?|\bbs|\bc)\s*[=:]?\s*(\d+)", text)
-    found = found or re.search(r"(\d+)\s*(?:concurrent|parallel|streams|users|clients)", text)
+    found = found or re.search(r"(\d+)\s*(?:concurren|parallel|streams|users|clients|simultaneous)", text)
     return int(found[1]) if found else None
