@@ -10,6 +10,7 @@ from typing import Any
 
 from mgpu.catalog.gpus import Product, by_name, pcie_bandwidth
 from mgpu.catalog.models import models
+from mgpu.memory.weights import format_of as native_format
 from mgpu.memory.weights import nominal
 from mgpu.values.machine import Gpu, Link
 from mgpu.values.model import Model
@@ -78,20 +79,22 @@ def sides(row: Mapping[str, Any], options: tuple[str, str]) -> tuple[Side, ...]:
     source = (row.get("source") or "").lower()
     both = f"{' | '.join(options)}. {shared}. {source}. {row['kind']}".lower()
     made = tuple(_side(option.lower(), shared.lower(), source, both) for option in options)
-    least = min(made, key=lambda side: sum(gpu.memory for gpu in side.gpus) / side.layout.data)
+    copies = [_copies(option.lower(), side.layout) for option, side in zip(options, made, strict=True)]
+    least = made[min((0, 1), key=lambda at: sum(gpu.memory for gpu in made[at].gpus) / copies[at])]
     return tuple(replace(side, model=least.model, scale=least.scale, stored=least.stored) for side in made)
 
 
 def _side(arm: str, common: str, source: str, both: str) -> Side:
     everything = f"{arm}. {common}. {source}"
     engine = engine_of(arm) or engine_of(both) or ("llamacpp" if re.search(SPLIT, both) else "vllm")
-    engine = "ik_llama.cpp" if engine == "llamacpp" and re.search(r"\bgraph\b", both) else engine
+    engine = "ik_llama.cpp" if engine == "llamacpp" and re.search(r"(?<!cuda )\bgraph\b", both) else engine
     counted = products_of(source)
     products = _of_side(arm, common) or (counted if len(counted) > 1 else [_product("rtx-3090")] * 2)
     layout, count = layout_of(arm, common, engine, _all(products, everything))
     products = (products * count)[:count] if count > len(products) else products[:count]
-    model, scale = (DIFFUSED, 1.0) if engine == "diffusers" else model_of(everything, products[: count // layout.data])
-    stored = format_of(everything, engine, model, scale, products[: count // layout.data])
+    one = products[: count // _copies(arm, layout)]
+    model, scale = (DIFFUSED, 1.0) if engine == "diffusers" else model_of(everything, one)
+    stored = format_of(everything, engine, model, scale, one)
     workload, what, rate = asked(arm, common, MANY if re.search(SHARED, both) else "decode")
     if engine == "diffusers":
         workload = workload._replace(prompt=4096, output=1)
@@ -106,10 +109,15 @@ def _side(arm: str, common: str, source: str, both: str) -> Side:
     return replace(side, rate=rate)
 
 
+def _copies(arm: str, layout: Layout) -> int:
+    """How many copies of the model there are: data parallel groups that share experts have one between them."""
+    return 1 if re.search(rf"\bd?ep\s*\d*\b|expert|{ATTENTION}", arm) else layout.data
+
+
 def engine_of(text: str) -> str | None:
     """The engine that a text names."""
     words = (
-        (r"ik_llama|\bgraph\b", "ik_llama.cpp"),
+        (r"ik_llama|(?<!cuda )\bgraph\b", "ik_llama.cpp"),
         (r"exl(?:lama|2|3)|tabby|layer_vs_tp", "exllamav2"),
         (r"llama\.?cpp|gguf|ggml|-sm (?:layer|row|tensor|graph)|\bq\d_", "llamacpp"),
         (r"trt-?llm|tensorrt|nvidia\.com|nvidia (?:technical |developer )?blog", "tensorrt-llm"),
@@ -309,8 +317,12 @@ def format_of(text: str, engine: str, model: Model, scale: float, products: list
             return name or found[1].upper()
     if engine in ("llamacpp", "ik_llama.cpp"):
         return "Q4_K_M"
-    room = 0.6 * sum(product.memory for product in products)
-    return next((form for form in ("bf16", "fp8") if nominal(model.params or 0, form) * scale < room), "gptq-int4")
+    room = sum(product.memory for product in products)
+    native = native_format(None, None, model)
+    if scale == 1.0 and native not in ("bf16", "fp16", "fp32") and nominal(model.params or 0, native) < 0.85 * room:
+        return native
+    fitting = (form for form in ("bf16", "fp8") if nominal(model.params or 0, form) * scale < 0.6 * room)
+    return next(fitting, "gptq-int4")
 
 
 def asked(arm: str, common: str, usual: str = "decode") -> tuple[Workload, str, float | None]:
