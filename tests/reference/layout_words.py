@@ -44,6 +44,7 @@ APART = "replica|independent|data[- ]parallel|(?:server|instance)s?"
 TIE = 0.05
 SPLIT = r"(?:layer|row)[- ]split|split[- ]mode"
 """Words of llama.cpp's users, where nothing else names an engine."""
+ONE = r"\b(?:1|one|single|only|alone)\b(?![- ](?:stream|user|request))"
 MANY = "throughput"
 SHARED = r"(?:tp_vs_pp|replicas_vs_tp|mla_dp_vs_tp)$"
 """Kinds of rows that are about many requests at once where they do not say otherwise, as by a word of ALONE."""
@@ -90,7 +91,8 @@ def _side(arm: str, common: str, source: str, both: str) -> Side:
     engine = "ik_llama.cpp" if engine == "llamacpp" and re.search(r"(?<!cuda )\bgraph\b", both) else engine
     counted = products_of(source)
     products = _of_side(arm, common) or (counted if len(counted) > 1 else [_product("rtx-3090")] * 2)
-    layout, count = layout_of(arm, common, engine, _all(products, everything))
+    many = len(products) if re.search(ONE, arm) else _all(products, everything)
+    layout, count = layout_of(arm, common, engine, many)
     products = (products * count)[:count] if count > len(products) else products[:count]
     one = products[: count // _copies(arm, layout)]
     model, scale = (DIFFUSED, 1.0) if engine == "diffusers" else model_of(everything, one)
@@ -144,14 +146,17 @@ def _of_side(arm: str, common: str) -> list[Product]:
     mine, both = products_of(arm), products_of(common)
     if not mine:
         form = re.search(r"\b(sxm\d?|pcie)\b(?!\s*\d)", arm)
-        return products_of(NAME.sub(lambda found: found[0] + _form(found, form), common)) if form else both
+        return products_of(NAME.sub(lambda found: _formed(found, form[1]), common)) if form else both
     counted = [[_count(found["count"] or found["after"]) for found in NAME.finditer(text)] for text in (arm, common)]
-    bare = len(mine) == 1 and not re.search(r"\b(?:1|one|single|only|alone)\b", arm)
+    bare = len(mine) == 1 and not re.search(ONE, arm)
     return mine * max(counted[1]) if bare and counted[0] == [1] and counted[1] else mine
 
 
-def _form(found: re.Match[str], form: re.Match[str]) -> str:
-    return "" if re.search("sxm|pcie|nvl", found["rest"]) or found["after"] else f" {form[1]}"
+def _formed(found: re.Match[str], form: str) -> str:
+    """The GPUs that were found, in this form where none is said of them."""
+    if re.search("sxm|pcie|nvl", found["rest"]):
+        return found[0]
+    return f"{_count(found['count'] or found['after'])}x {found['name']}{found['rest']} {form}"
 
 
 def _all(products: list[Product], text: str) -> int:
