@@ -107,7 +107,7 @@ def single(row: Row) -> int | str:
     roof = product.bandwidth * 1e9 / burden.weights
     found = _at(side, side.workload, first)
     below = 1 / found.tpot < 0.85 * roof
-    measured = 0 if "measured" in first.lower() else 1
+    measured = 1 if re.search(r"roof|theor|bound|limit|bandwidth|ideal", first.lower()) else 0
     return measured if below else 1 - measured
 
 
