@@ -383,5 +383,7 @@ def _concurrency(text: str) -> int | None:
     if re.search(r"single[- ](?:stream|user|request)|batch(?: size)? 1\b|\bone (?:stream|user|request)", text):
         return 1
     found = re.search(r"(?:concurrency|batch(?: size)?|\bbs|\bc)\s*[=:]?\s*(\d+)", text)
-    found = found or re.search(r"(\d+)\s*(?:concurren|parallel|streams|users|clients|simultaneous)", text)
+    found = found or re.search(
+        r"(\d+)\s*(?:concurren|parallel|streams|users|clients|simultaneous|requests?\b(?! *(?:/|per)))", text
+    )
     return int(found[1]) if found else None

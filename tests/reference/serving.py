@@ -375,6 +375,10 @@ def _as_reported(one: Estimate, size: float) -> Estimate:
     return replace(one, lines=lines)
 
 
+NARROW = r"pure|bf16|8-?bit|galore|lomo|adafactor|backward"
+"""What says of a full fine-tuning that its states are not in fp32, as they are where nothing is said."""
+
+
 def trains(row: Row) -> bool:
     """Whether a fine-tuning fits: short sequences, one at a time, recomputed on the way back, as their authors run
     them who publish the smallest GPU. What the allocator caches it gives back where there is too little."""
@@ -389,7 +393,7 @@ def trains(row: Row) -> bool:
     paged = ("paged-" if "paged" in text else "") + "adamw" + ("-8bit" if "8-bit" in text or "8bit" in text else "")
     recipe = Recipe(
         method,
-        "amp" if "amp" in text else "bf16",
+        "amp" if "amp" in text or (method == "full" and not re.search(NARROW, text)) else "bf16",
         "adafactor" if "adafactor" in text else paged,
         sharding="fsdp" if len(gpus) > 1 else "none",
         offload_parameters="offload" in text,
