@@ -25,8 +25,9 @@ def shorthand(text: str) -> Machine:
     """
     found = SHORTHAND.fullmatch(text.strip())
     if not found:
-        once = f"1x{text.strip().lower()}" if by_name(text) else "2xrtx-4090"
-        raise UsageError(f"{text!r} is neither a machine file nor a shorthand", f"write a count and a GPU: {once}")
+        raise UsageError(
+            f"{text!r} is neither a machine file nor a shorthand", f"write a count and a GPU: {_once(text)}"
+        )
     product = by_name(found[2])
     if product is None:
         raise UsageError(f"{found[2]!r} is no GPU of the catalogue", _meant(found[2]))
@@ -37,6 +38,15 @@ def shorthand(text: str) -> Machine:
     name = f"{count}x{product.id}" + (f":{PAIRS}" if pairs else "")
     gpus = tuple(_gpu(index, product) for index in range(count))
     return Machine(name, gpus, tuple(_links(product, count, pairs)), docker=Docker(gpus=True))
+
+
+def _once(text: str) -> str:
+    """A shorthand as it is written, of a GPU without a count or with the count behind it where `text` is one."""
+    word = text.strip().lower()
+    turned = re.fullmatch(r"(.+?) ?[x*] ?([0-9]{1,4})", word)
+    if turned and by_name(turned[1]):
+        return f"{turned[2]}x{turned[1]}"
+    return f"1x{word}" if by_name(word) else "2xrtx-4090"
 
 
 def _joined(product: Product, word: str | None, without: str) -> bool:

@@ -35,7 +35,7 @@ def main(options: argparse.Namespace) -> int:
     if found is None or not found.figures:
         raise UsageError(f"{options.log} says nothing of memory", HINT)
     found = found._replace(version=found.version or options.version)
-    product = _product(options.gpu or found.product)
+    product = _product(_named(options.gpu) or found.product)
     kept = corrections(found, product, "" if options.log == "-" else Path(options.log).name)
     if not options.dry_run and kept:
         from mgpu.machine.measured import keep_corrections
@@ -51,6 +51,17 @@ def _text(name: str) -> str:
             return file.read(LONGEST).decode("utf-8", errors="replace")
     except OSError as error:
         raise UsageError(f"{name} cannot be read: {error.strerror}") from None
+
+
+def _named(given: str | None) -> str | None:
+    """The GPU of --gpu, which the catalogue must know: what is kept under another name no plan would find."""
+    from mgpu.catalog.gpus import by_name, products
+    from mgpu.spec.nearest import did_you_mean
+
+    if given and by_name(given) is None:
+        hint = did_you_mean(given, [product.id for product in products()])
+        raise UsageError(f"{given!r} is no GPU of the catalogue", hint or "--gpu h100-sxm")
+    return given
 
 
 def _product(given: str | None) -> str:

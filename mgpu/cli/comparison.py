@@ -73,6 +73,7 @@ def _cells(row: Row, prices: Prices | None) -> tuple[str, ...]:
     memory = f"{max(worst.taken.expected, worst.total.expected) / GIB:.1f} of {worst.room / GIB:.1f}" if worst else "-"
     contexts = [room for e in every if (room := e.longest) is not None and _verdict(plan) != "does not fit"]
     speeds = [speed.tokens_per_second for speed in map(speed_of, plan.tasks) if speed]
+    speeds = [] if _verdict(plan) == "does not fit" else speeds
     found = bill(plan, prices)
     return (
         row.machine,

@@ -10,6 +10,7 @@ from mgpu.catalog.prices import Prices
 from mgpu.cli.bars import MISSING, rows, scale, short, used
 from mgpu.cli.bars import OTHERS as OTHERS_HAVE
 from mgpu.cli.legend import legend
+from mgpu.engines import engine_named
 from mgpu.plan import sums
 from mgpu.plan.bill import Bill, bill
 from mgpu.plan.models import model_of
@@ -50,7 +51,7 @@ def picture(
         block.extend(_facts([("" if at else "mend", sentence) for at, sentence in said], width))
     if len(jobs) == 1:
         return blocks[0]
-    whole = [("price", words) for words in _price(bill(plan, prices))]
+    whole = [("price", f"of all jobs: {words}") for words in _price(bill(plan, prices))]
     inner = [line for block in blocks for line in ("", *block)]
     return [f"{plan.name} on {plan.machine.name}", *inner, "", *_facts(whole, width)]
 
@@ -71,7 +72,8 @@ def _job(tasks: Sequence[Task], plan: Plan, width: int | None, prices: Prices | 
         table = legend([estimate for _, estimate in pairs], inner, colour=colour)
         lines += [*(f"  {line}".rstrip() for line in (*table, *_signs(pairs))), ""]
     model = model_of(first.job, plan.machine)
-    facts = [*_memory(first, known, model), *_reasons(first), *_speed(first)]
+    facts = [("recipe", words) for words in _recipe(first)]
+    facts += [*_memory(first, known, model), *_reasons(first), *_speed(first)]
     facts += [("price", words) for words in _price(bill(plan, prices, first.job.name))]
     painted = sums.worst([estimate for memory in known for estimate in memory]) if known else None
     return lines + [_coloured(line, painted if colour else None) for line in _facts([*facts, *_others(first)], width)]
@@ -123,6 +125,13 @@ def _memory(task: Task, known: Sequence[Sequence[Estimate]], model: Model | None
         at_once = f"{many:,.1f} requests of {least.context:,} at once"
         one = f"one of up to {sums.longest(estimates, model) or least.tokens:,}"
         yield "cache", f"{least.tokens:,} tokens: {at_once}, or {one}"
+
+
+def _recipe(task: Task) -> Iterator[str]:
+    """How a training is taken to go: by what its job says, and by its engine's own defaults where it is silent."""
+    recipe = engine_named(task.job.engine).recipe(task.job) if isinstance(task.memory, tuple) else None
+    if recipe:
+        yield str(recipe)
 
 
 def _reasons(task: Task) -> Facts:

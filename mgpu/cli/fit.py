@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
+import sys
+import textwrap
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -41,6 +44,9 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def main(options: argparse.Namespace) -> int:
     if options.model is None:
+        if options.machines or options.quantization:
+            said = "--machine" if options.machines else "--quantization"
+            raise UsageError(f"{said} wants a model", f"mgpu fit llama-3.1-8b {said} ...")
         return _guide(options)
     if options.context < 1:
         raise UsageError(f"--context {options.context} is no number of tokens", f"--context {fit.CONTEXT}")
@@ -54,9 +60,10 @@ def main(options: argparse.Namespace) -> int:
         import json
 
         print(json.dumps({"version": 1, "model": wanted.model, "prices": prices.date, "machines": rows}, indent=2))
-        return 0
-    print(_text(wanted, rows, prices.date, options))
-    return 0
+    else:
+        width = os.get_terminal_size(sys.stdout.fileno()).columns if sys.stdout.isatty() else None
+        print(text(wanted, rows, prices.date, width, everything=bool(options.all or options.machines)))
+    return int(all(row["verdict"] == "does not fit" for row in rows))
 
 
 def _ways(form: str | None) -> Sequence[Way]:
@@ -78,14 +85,36 @@ def _found(wanted: Wanted, ways: Sequence[Way], options: argparse.Namespace) -> 
     from mgpu.machine.models import attached
 
     here = attached(Machine("here"), [wanted.model], os.getcwd(), online=options.online)
-    if not here.models and by_name(wanted.model) is None:
-        from mgpu.spec.nearest import did_you_mean
-
-        meant = did_you_mean(wanted.model, [model.id for model in models()])
-        hint = f"{meant}; " if meant else ""
-        raise UsageError(f"mgpu knows nothing of {wanted.model}", f"{hint}--online asks the hub; or name its folder")
+    for note in here.notes:
+        print(f"mgpu: {note}", file=sys.stderr)
+    model = dict(here.models).get(wanted.model) or by_name(wanted.model)
+    if model is None:
+        hint = f"{_meant(wanted.model)}--online asks the hub, and a folder is read for its config.json or GGUF files"
+        raise UsageError(f"the sizes of {wanted.model} are not known", hint)
+    if model.context and wanted.context > model.context:
+        message = f"{wanted.context:,} tokens are more than the {model.context:,} that {model.id} is made for"
+        print(f"mgpu: {message}: vLLM refuses them unless it is told otherwise", file=sys.stderr)
     machines = [replace(resolve(text), models=here.models) for text in options.machines] or None
     return fit.everywhere(wanted, ways, machines, here.models)
+
+
+def _meant(name: str) -> str:
+    """The models of the catalogue whose names begin like this one, else the nearest, as the start of a hint."""
+    from mgpu.spec.nearest import nearest
+
+    ids = [model.id for model in models()]
+    start = _letters(name.rpartition("/")[2])
+    kin = [known for known in ids if start and _letters(known).startswith(start)][:MEANT]
+    close = nearest(name, ids)
+    found = kin or ([close] if close else [])
+    return f"did you mean {' or '.join(found)}? " if found else ""
+
+
+MEANT = 5
+
+
+def _letters(name: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", name.lower())
 
 
 def _order(row: dict[str, Any]) -> tuple[bool, bool, float, str]:
@@ -103,6 +132,7 @@ def _row(one: Fitting, prices: Prices) -> dict[str, Any]:
     assert memory is not None
     assert not isinstance(memory, Unknown)
     largest = sums.biggest(memory)
+    budget = largest.budget
     return {
         "machine": one.machine.name,
         "gpus": len(one.task.gpus),
@@ -111,8 +141,8 @@ def _row(one: Fitting, prices: Prices) -> dict[str, Any]:
         "repository": one.repository,
         "layout": one.task.layout._asdict(),
         "verdict": one.verdict,
-        "needs_bytes": largest.total.expected,
-        "room_bytes": largest.room if largest.budget is None else min(largest.room, largest.budget),
+        "needs_bytes": largest.total.expected if budget is None else largest.inside.expected,
+        "room_bytes": largest.room if budget is None else budget,
         "sum": sums.told(memory, one.task.layout.data),
         "cache_tokens": one.cache.tokens if one.cache else None,
         "longest_context": one.longest,
@@ -126,25 +156,48 @@ def _row(one: Fitting, prices: Prices) -> dict[str, Any]:
 
 SHOWN = 20
 HEAD = ("machine", "USD/h", "format", "engine", "layout", "verdict", "GiB a GPU", "context up to", "tok/s", "USD/M tok")
+RIGHT = frozenset((1, 7, 8, 9))
+"""Columns of numbers."""
+SPARED = (9, 6, 7, 3)
+"""Columns that a narrow terminal does without, the first that goes first."""
 
 
-def _text(wanted: Wanted, rows: list[dict[str, Any]], date: str, options: argparse.Namespace) -> str:
-    """The table, cheapest first, and what its figures mean."""
+def text(wanted: Wanted, rows: list[dict[str, Any]], date: str, width: int | None, *, everything: bool) -> str:
+    """The table, cheapest first, in `width` columns (None: as wide as it is), and what its figures mean."""
     if not rows:
         return f"{wanted.model} fits on no machine that mgpu knows, up to {max(fit.COUNTS)} GPUs"
-    shown = rows if options.all or options.machines else rows[:SHOWN]
-    lines = list(_columns([HEAD, *map(_cells, shown)]))
-    lines += [f"{row['machine']}: {row['sum']}" for row in shown if row["verdict"] == "does not fit"]
+    shown = rows if everything else rows[:SHOWN]
+    table = [HEAD, *map(_cells, shown)]
+    kept = _kept(table, width)
+    below = [f"{row['machine']}: {row['sum']}" for row in shown if row["verdict"] == "does not fit"]
     if len(rows) > len(shown):
-        lines.append(f"... and {len(rows) - len(shown)} more, dearer or of no known price: --all")
-    first = next((row for row in rows if row["verdict"] != "does not fit" and row["usd_per_hour"] is not None), None)
-    lines.append("")
-    if first:
-        lines.append(f"the cheapest is {first['machine']} at {first['usd_per_hour']:.2f} USD an hour")
+        below.append(f"... and {len(rows) - len(shown)} more, dearer or of no known price: --all")
+    below += ["", *_cheapest(rows)]
     load = next((row["workload"] for row in rows if row["workload"]), None)
-    lines.append(f"{wanted.context} tokens a request; tok/s: {load or 'not known'}, give or take a third")
-    lines.append(f"prices of {date}: they move; --prices FILE takes yours")
-    return "\n".join(lines)
+    speed = f"; tok/s: {load}, give or take a third" if load else ""
+    below.append(f"{wanted.context:,} tokens a request{speed}")
+    if HEAD.index("GiB a GPU") in kept:
+        below.append("GiB a GPU: what is needed, of what the engine may use")
+    below.append(f"prices of {date}: they move; --prices FILE takes yours")
+    if len(kept) < len(HEAD):
+        left = ", ".join(name for at, name in enumerate(HEAD) if at not in kept)
+        below.append(f"no room here for {left}: a wider terminal has them, and --json")
+    wrapped = [part for line in below for part in (textwrap.wrap(line, width) if width and line else [line])]
+    return "\n".join([*_columns(table, kept), *wrapped])
+
+
+def _cheapest(rows: list[dict[str, Any]]) -> list[str]:
+    """The sentence that names the machine to take: what is tight only where nothing fits for sure, or beside it."""
+    priced = [row for row in rows if row["usd_per_hour"] is not None]
+    firsts = [next((row for row in priced if row["verdict"] == verdict), None) for verdict in ("fits", "tight")]
+    fits, tight = (
+        (row, f"{row['machine']} at {row['usd_per_hour']:.2f} USD an hour") if row else None for row in firsts
+    )
+    if fits and tight and tight[0]["usd_per_hour"] < fits[0]["usd_per_hour"]:
+        return [f"the cheapest that fits is {fits[1]}; {tight[1]} is tight"]
+    if fits:
+        return [f"the cheapest that fits is {fits[1]}"]
+    return [f"none fits for sure; the cheapest that is tight is {tight[1]}"] if tight else []
 
 
 def _cells(row: dict[str, Any]) -> tuple[str, ...]:
@@ -165,15 +218,21 @@ def _cells(row: dict[str, Any]) -> tuple[str, ...]:
     )
 
 
-RIGHT = frozenset((1, 7, 8, 9))
-"""Columns of numbers."""
+def _kept(rows: Sequence[Sequence[str]], width: int | None) -> list[int]:
+    """The columns that `width` has room for."""
+    widths = [max(len(row[at]) for row in rows) for at in range(len(HEAD))]
+    kept = list(range(len(HEAD)))
+    for at in SPARED:
+        if width is None or sum(widths[at] for at in kept) + 2 * (len(kept) - 1) <= width:
+            break
+        kept.remove(at)
+    return kept
 
 
-def _columns(rows: Sequence[Sequence[str]]) -> Iterable[str]:
-    widths = [max(len(row[at]) for row in rows) for at in range(len(rows[0]))]
+def _columns(rows: Sequence[Sequence[str]], kept: Sequence[int]) -> Iterable[str]:
+    widths = [max(len(row[at]) for row in rows) for at in range(len(HEAD))]
     for row in rows:
-        cells = [cell.rjust(width) if at in RIGHT else cell.ljust(width)
-                 for at, (cell, width) in enumerate(zip(row, widths, strict=True))]  # fmt: skip
+        cells = [f"{row[at]:{'>' if at in RIGHT else '<'}{widths[at]}}" for at in kept]
         yield "  ".join(cells).rstrip()
 
 

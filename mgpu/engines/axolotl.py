@@ -86,11 +86,11 @@ AT = {
 
 
 def recipe(job: Job) -> Recipe:
-    """What the YAML says, by its own names, else those of the Trainer; bf16 loads the model itself in bf16 (axolotl
-    0.18, utils/config)."""
+    """What the YAML says, by its own names, else those of the Trainer; bf16 loads the model itself in bf16, and is on
+    where neither it nor fp16 is said (axolotl 0.18, utils/config and utils/schemas/config.py)."""
     config = job.config
     kind = config.get("adapter")
-    half = any(on(config.get(name)) for name in ("bf16", "bfloat16"))
+    half = on(config.get("bf16", not on(config.get("fp16")))) or on(config.get("bfloat16"))
     found = of_trainer(
         {**config, "per_device_train_batch_size": config.get("micro_batch_size"), "optim": config.get("optimizer")},
         asked_ranks(job) or 2,

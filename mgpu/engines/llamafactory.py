@@ -65,8 +65,9 @@ AT = {
 
 
 def recipe(job: Job) -> Recipe:
-    """What the YAML says. A full training in bf16 has its weights in fp32, unless pure_bf16 says otherwise
-    (src/llamafactory/model/adapter.py)."""
+    """What the YAML says. Weights that are trained are in fp32, unless pure_bf16 says otherwise; those that an adapter
+    leaves frozen stay in the 16 bits of the model, whatever bf16 says (src/llamafactory/model: patcher.py, adapter.py).
+    """
     config = job.config
     pure = on(config.get("pure_bf16"))
     found = of_trainer(config, asked_ranks(job) or 2, precision="bf16" if pure else "fp32", checkpointing=True)
@@ -74,6 +75,7 @@ def recipe(job: Job) -> Recipe:
     found = replace(
         found,
         method="full" if kind != "lora" else "qlora" if bits == 4 else "lora",
+        precision="amp" if kind == "lora" and found.precision == "fp32" else found.precision,
         sequence=number(config.get("cutoff_len"), 2048),
         lora_rank=number(config.get("lora_rank"), 8),
         adapted=targets(config.get("lora_target", "all"), ("q", "v")),

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from mgpu.catalog.flags import numbers
+from mgpu.catalog.limits import context
 from mgpu.catalog.repositories import loaded
 from mgpu.catalog.shards import equal_shares, fp8, fp8_cache, heads_as_placed, heads_as_said, new_enough, on_gpus
 from mgpu.memory import estimates_of
@@ -57,6 +58,7 @@ def check(job: Job) -> Iterable[Complaint]:
     if ":" in str(said(job, "served-model-name") or ""):
         yield Complaint("SGLang takes no colon in a model's name: an adapter's name follows it", NAME)
     yield from heads_as_said(job, "SGLang", stages=True)
+    yield from context(job, "SGLang", "SGLANG_ALLOW_OVERWRITE_LONGER_CONTEXT_LEN", ("json-model-override-args",))
     yield from key_in_sight(job, ("api-key", "admin-api-key"), "SGLang", "put it in a file: args: {config: keys.yaml}")
 
 

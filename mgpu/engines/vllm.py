@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from mgpu.catalog.flags import numbers
+from mgpu.catalog.limits import context
 from mgpu.catalog.models import by_name
 from mgpu.catalog.repositories import loaded
 from mgpu.catalog.shards import equal_shares, fp8, fp8_cache, heads_as_placed, heads_as_said, new_enough, on_gpus
@@ -49,6 +50,7 @@ def check(job: Job) -> Iterable[Complaint]:
     if job.model and job.model.endswith(".gguf"):
         yield Complaint("vLLM does not read GGUF files", ("model",), "engine: llamacpp")
     yield from heads_as_said(job, "vLLM", stages=True)
+    yield from context(job, "vLLM", "VLLM_ALLOW_LONG_MAX_MODEL_LEN", ("hf-overrides", "rope-scaling"))
 
 
 EXPERTS = "enable-expert-parallel"

@@ -63,6 +63,7 @@ BY_RECIPE: Mapping[str, Lever] = {
     "checkpointing": Lever(("recipe", "checkpointing"), True),
     "loss": Lever(("recipe", "loss"), "fused"),
     "optimizer": Lever(("recipe", "optimizer"), "adamw-8bit"),
+    "offload": Lever(("recipe", "offload_optimizer"), True),
     "micro_batch": Lever(("recipe", "micro_batch")),
     "sequence": Lever(("recipe", "sequence")),
     "method": Lever(("recipe", "method"), "lora"),

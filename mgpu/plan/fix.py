@@ -57,7 +57,7 @@ class _Move(NamedTuple):
 def fixes(spec: Spec, machine: Machine, task: Task, estimating: Estimating) -> Fix | None:
     """The cheapest change to the task's job: one thing before two, what costs the user less before what costs more,
     one that fits before one that is tight or leaves little of the context. None where nothing known of helps."""
-    trial = _Trial(spec, task, estimating)
+    trial = _Trial(spec, machine, task, estimating)
     moves = sorted(_moves(spec, machine, task), key=lambda move: move.cost)
     pairs = sorted(combinations(moves, 2), key=lambda pair: pair[0].cost + pair[1].cost)
     second: Fix | None = None
@@ -71,7 +71,7 @@ def fixes(spec: Spec, machine: Machine, task: Task, estimating: Estimating) -> F
 
 def smaller(spec: Spec, machine: Machine, task: Task, estimating: Estimating) -> list[Fix]:
     """Every repository with the same model in fewer bits that makes it fit, the most bits first."""
-    trial = _Trial(spec, task, estimating)
+    trial = _Trial(spec, machine, task, estimating)
     found = [trial.fix((move,)) for move in _fewer_bits(machine, task)]
     return [fix for fix in found if fix]
 
@@ -92,10 +92,13 @@ def context_of(task: Task) -> int | None:
 
 
 class _Trial:
-    """Looks at specs with changes, each once, and no more of them than MOST."""
+    """Looks at specs with changes, each once, and no more of them than MOST. `useful` are the tokens of the context
+    that is asked for, as far as the model is made for them."""
 
-    def __init__(self, spec: Spec, task: Task, estimating: Estimating) -> None:
+    def __init__(self, spec: Spec, machine: Machine, task: Task, estimating: Estimating) -> None:
         self.spec, self.task, self.estimating = spec, task, estimating
+        model, asked = model_of(task.job, machine), context_of(task) or 0
+        self.useful = min(asked, model.context) if model and model.context else asked
         self.context: Path = (*task.job.path, "context_length")
         self.known: dict[str, Verdict | None] = {}
 
@@ -131,11 +134,13 @@ class _Trial:
     def meagre(self, fix: Fix) -> bool:
         """Whether it leaves less context than people can use, or less than half of what the spec itself asks for."""
         tokens = fix.changes.get(self.context)
-        return tokens is not None and tokens < max(USEFUL, (self.task.job.context_length or 0) // 2)
+        asked = self.useful if self.task.job.context_length else 0
+        return tokens is not None and tokens < max(USEFUL, asked // 2)
 
     def longest(self, changes: Mapping[Path, Any]) -> int | None:
-        """The longest context that fits with these changes, shorter than now; else the longest that is tight."""
-        most = ((context_of(self.task) or 0) - 1) // STEP
+        """The longest context that fits with these changes, shorter than now and no longer than the model is made for;
+        else the longest that is tight."""
+        most = min((context_of(self.task) or 0) - 1, self.useful) // STEP
         for good in (("fits",), ("fits", "tight")):
             low, high = 0, most
             while low < high:

@@ -66,6 +66,18 @@ class Recipe:
         """The tokens of a micro batch."""
         return self.micro_batch * self.sequence
 
+    def __str__(self) -> str:
+        """The training in a line: ``lora of rank 16, amp, adamw, ddp, 1 x 2,048 tokens, gradient checkpointing``."""
+        words = [
+            f"{self.method} of rank {self.lora_rank}" if self.adapters else self.method,
+            self.precision,
+            self.optimizer + (" in the host's memory" if self.offload_optimizer else ""),
+            "no sharding" if self.sharding == "none" else self.sharding,
+            f"{self.micro_batch} x {self.sequence:,} tokens",
+            f"{'' if self.checkpointing else 'no '}gradient checkpointing",
+        ]
+        return ", ".join([*words, *([f"{self.loss} loss"] if self.loss != "eager" else [])])
+
     @property
     def deepspeed(self) -> bool:
         """Whether DeepSpeed holds the states: 16-bit weights, and a master copy in fp32 beside the optimizer."""

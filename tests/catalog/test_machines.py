@@ -97,6 +97,8 @@ def test_the_name_is_the_plain_spelling(text: str, name: str) -> None:
         ("-1xl4", "neither a machine file nor a shorthand", "2xrtx-4090"),
         ("h100", "neither a machine file nor a shorthand", "1xh100"),
         ("", "neither a machine file nor a shorthand", "2xrtx-4090"),
+        ("h100x8", "neither a machine file nor a shorthand", "8xh100"),
+        ("rtx 4090 x 2", "neither a machine file nor a shorthand", "2xrtx 4090"),
         ("2x", "neither a machine file nor a shorthand", "2xrtx-4090"),
         ("2xl4:nvlink-pairs", "l4 takes no NVLink bridge", "leave it out: 2xl4"),
         ("2xh100:nvlink-pairs", "h100-sxm has NVLink without saying so", "leave it out: 2xh100-sxm"),

@@ -48,6 +48,13 @@ def test_the_device_of_a_log_needs_no_flag(capsys: pytest.CaptureFixture[str]) -
     assert kept() == {"CUDA context": 456 * 2**20}
 
 
+def test_a_gpu_that_nobody_knows_is_not_kept(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["calibrate", VLLM, "--gpu", "h100-sxn"]) == 2
+    assert "did you mean 'h100-sxm'?" in capsys.readouterr().err
+    assert main(["calibrate", VLLM, "--gpu", "banana"]) == 2
+    assert not kept()
+
+
 def test_what_is_no_boot_log_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "other.log").write_text("Serving HTTP on 0.0.0.0 port 8000\n")
     assert main(["calibrate", str(tmp_path / "other.log"), "--gpu", "h100-sxm"]) == 2

@@ -96,7 +96,20 @@ def test_a_pipeline_has_its_jobs_and_their_price_together() -> None:
     lines = picture(plan, None, CHEAP)
     assert lines[0] == "chat on 2xrtx-4090"
     assert "b on 2xrtx-4090: task (process), no GPU" in lines
-    assert lines[-1] == "  price    0.50 USD/h; as of 2026-11-24, my cloud; prices move"
+    assert lines[-1] == "  price    of all jobs: 0.50 USD/h; as of 2026-11-24, my cloud; prices move"
+
+
+def test_a_training_says_how_it_is_taken_to_go() -> None:
+    from mgpu.catalog.machines import shorthand
+
+    text = "kind: training\nname: tune\nengine: torchrun\nscript: train.py\nmodel: x/y\n"
+    text += (
+        "recipe: {method: lora, lora_rank: 8, sharding: fsdp, micro_batch: 2, sequence: 4096, checkpointing: true}\n"
+    )
+    plan = plans.planned(text, shorthand("1xrtx-4090"), (plans.estimate(0, budget=None),))
+    words = "lora of rank 8, amp, adamw, fsdp, 2 x 4,096 tokens, gradient checkpointing"
+    assert f"  recipe   {words}" in picture(plan)
+    assert not [line for line in picture(plans.fits()) if line.startswith("  recipe")]
 
 
 @pytest.mark.parametrize("plan", PLANS, ids=lambda plan: plan.__name__)

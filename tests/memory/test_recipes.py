@@ -121,6 +121,20 @@ def test_axolotl_reads_its_yaml() -> None:
     assert "micro_batch_size" in names
 
 
+def test_axolotl_takes_bf16_where_nothing_is_said() -> None:
+    silent = {name: value for name, value in AXOLOTL.items() if name != "bf16"}
+    assert size(task("axolotl", config=silent), "weights") == size(task("axolotl", config=AXOLOTL), "weights")
+    for words in ({"bf16": False}, {"fp16": True}):
+        assert size(task("axolotl", config={**silent, **words}), "weights") == 4 * 8_030_261_248
+
+
+def test_llamafactory_leaves_frozen_weights_in_16_bits() -> None:
+    silent = {name: value for name, value in FACTORY.items() if name != "bf16"}
+    assert size(task("llamafactory", config=silent), "weights") == size(task("llamafactory", config=FACTORY), "weights")
+    full = task("llamafactory", config={**silent, "finetuning_type": "full"})
+    assert size(full, "weights") == 4 * 8_030_261_248
+
+
 def test_llamafactory_and_trl_read_theirs() -> None:
     lora = task("llamafactory", config={**FACTORY, "lora_target": "q_proj,v_proj"})
     every = task("llamafactory", config={**FACTORY, "lora_target": "all"})
@@ -156,6 +170,14 @@ def test_every_knob_makes_it_need_less() -> None:
     for knob in turned_down(placed):
         less = task("torchrun", model=LLAMA, recipe={"precision": "amp", "micro_batch": 4, knob.path[-1]: knob.value})
         assert reckoned(less)[0].total.expected < before, knob
+
+
+def test_a_script_of_ones_own_may_offload_before_it_trains_less() -> None:
+    placed = task("deepspeed", 8, model=LLAMA, recipe={"sharding": "zero-3", "precision": "amp"})
+    knobs = {knob.path[-1]: knob.cost for knob in turned_down(placed)}
+    assert knobs["offload_optimizer"] < knobs["method"]
+    assert {knob.path[0] for knob in turned_down(placed)} == {"recipe"}
+    assert "offload_optimizer" not in [knob.path[-1] for knob in turned_down(task("torchrun", model=LLAMA, recipe={}))]
 
 
 def test_the_hosts_memory_is_warned_of() -> None:

@@ -79,6 +79,13 @@ def test_a_context_is_only_lowered() -> None:
     assert found.changes == {("context_length",): 3 * 1024}
 
 
+def test_no_context_is_offered_that_the_model_is_not_made_for() -> None:
+    facts = "{layers: 32, hidden: 4096, heads: 32, intermediate: 14336, vocabulary: 32768, context: 32768}"
+    found = fixed(lambda job, _: (job.context_length or 0) / 10_000, f"context_length: 200000\nmodel_facts: {facts}\n")
+    assert found is not None
+    assert found.changes == {("context_length",): 32768}
+
+
 def test_one_more_gpu() -> None:
     found = fixed(lambda job, count: 36 / count)
     assert found == Fix({("gpus",): 4}, "4 GPUs in place of 1", "fits", 7)
