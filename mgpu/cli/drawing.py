@@ -67,7 +67,9 @@ def _job(tasks: Sequence[Task], plan: Plan, width: int | None, prices: Prices | 
     if pairs:
         lines += ["", *(f"  {row}" for row in rows(pairs, (width or PIPE) - 2, colour=colour)), ""]
         inner = width - 2 if width else None
-        table = legend([estimate for _, estimate in pairs], inner, colour=colour)
+        table = legend(
+            [estimate for _, estimate in pairs if estimate.total.high] or [pairs[0][1]], inner, colour=colour
+        )
         lines += [*(f"  {line}".rstrip() for line in (*table, *_signs(pairs))), ""]
     model = model_of(first.job, plan.machine)
     facts = [*_memory(first, known, model.context if model else None), *_reasons(first), *_speed(first)]

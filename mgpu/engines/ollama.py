@@ -112,6 +112,11 @@ def knobs(task: Task) -> Iterable[Knob]:
     return knobs.ollama(task)
 
 
+def spills(_: Task) -> bool:
+    """Layers that no GPU holds are the CPU's (docs/faq.mdx: `ollama ps` shows the shares)."""
+    return True
+
+
 ENGINE = Engine(
     name="ollama",
     kinds=("inference",),
@@ -138,4 +143,5 @@ ENGINE = Engine(
     arguments=arguments,
     memory=memory,
     knobs=knobs,
+    spills=spills,
 )
