@@ -116,7 +116,7 @@ def _memory(task: Task, known: Sequence[Sequence[Estimate]], longest: int | None
     if not estimates:
         return
     lacking = max(known, key=lambda memory: sums.biggest(memory).over())
-    yield "memory", f"{sums.worst(estimates)}: {sums.told(lacking, task.layout.data)}"
+    yield "memory", f"{sums.worst(estimates)}: {sums.told(lacking, task.layout)}"
     caches = [estimate.cache for estimate in estimates if estimate.cache]
     if caches and sums.worst(estimates) != "does not fit":
         least = min(caches, key=lambda cache: cache.tokens)

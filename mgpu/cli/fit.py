@@ -113,7 +113,7 @@ def _row(one: Fitting, prices: Prices) -> dict[str, Any]:
         "verdict": one.verdict,
         "needs_bytes": largest.total.expected,
         "room_bytes": largest.room if largest.budget is None else min(largest.room, largest.budget),
-        "sum": sums.told(memory, one.task.layout.data),
+        "sum": sums.told(memory, one.task.layout),
         "cache_tokens": one.cache.tokens if one.cache else None,
         "tokens_per_second": one.speed.tokens_per_second if one.speed else None,
         "tokens_per_second_band": [one.speed.low, one.speed.high] if one.speed else None,

@@ -103,8 +103,10 @@ def unknown(task: Task, model: Model | None) -> Unknown | None:
     if not task.gpus:
         return Unknown("it has no GPU of its own, so nothing is reckoned for one")
     if model is None:
-        name = task.job.model or task.name
-        return Unknown(f"the sizes of {name} are not known", "model_facts: gives them, or --online asks the hub")
+        if task.job.model is None:
+            return Unknown("the spec names no model: what it loads is chosen while it runs")
+        why = f"the sizes of {task.job.model} are not known"
+        return Unknown(why, "model_facts: gives them, or --online asks the hub")
     return None
 
 

@@ -69,7 +69,7 @@ def _fewest(spec: Spec, task: Task, product: Product) -> Machines | None:
 def _weights(task: Task) -> float:
     """Bytes of one copy of the weights; 0 where that is not known."""
     memory = task.memory if isinstance(task.memory, tuple) else ()
-    return sums.shared(memory, task.layout.data)
+    return sums.shared(memory, task.layout)
 
 
 def holds(spec: Spec, task: Task, machine: str) -> bool:

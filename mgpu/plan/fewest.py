@@ -64,5 +64,5 @@ def _none(site: Site, copy: Copy, task: Task | None) -> NoRoom:
     if task is None or not isinstance(task.memory, tuple):
         return NoRoom(f"{copy.name} needs a GPU, and none of {total} on {site.machine.name} can be had")
     count = f"the {task.gpu_count} GPUs" if task.gpu_count > 1 else "a GPU"
-    message = f"{copy.name} does not fit on {count} of {site.machine.name}: {told(task.memory, task.layout.data)}"
+    message = f"{copy.name} does not fit on {count} of {site.machine.name}: {told(task.memory, task.layout)}"
     return NoRoom(message, "a smaller model, or a larger machine", ever=False)

@@ -173,8 +173,8 @@ def _fewer_bits(machine: Machine, task: Task) -> Iterator[_Move]:
         if variant.repository != job.model and checkpoint(model, variant.format) < checkpoint(model, now):
             changes: dict[Path, Any] = {(*job.path, "model"): variant.repository}
             changes |= {(*job.path, "quantization"): None} if job.quantization else {}
-            if said(job, "quantization") is not None:
-                changes[(*job.path, "args", written(job, "quantization"))] = None
+            flag: Path = (*job.path, "args", written(job, "quantization"))
+            changes |= {flag: None} if said(job, "quantization") is not None else {}
             yield _Move(changes, f"its weights in {variant.format} ({variant.repository})", ACCURACY)
 
 
