@@ -166,35 +166,24 @@ def _row(spec: Spec, name: str, machine: Machine) -> Row:
 
 def _mended(path: Path, spec: Spec, machine: Machine) -> tuple[int, str]:
     """The diff that makes the first task fit that does not; nothing where all do."""
-    from mgpu.plan import sums
+    from mgpu.plan import place, sums
     from mgpu.plan.advice import fix_of
     from mgpu.spec.edit import diff, edited
 
-    task = _to_mend(spec, machine)
+    plan = place(spec, machine)
+    task = _lacking(plan)
+    _known(plan)
     if task is None:
         print(f"{path}: it fits on {machine.name} as it is", file=sys.stderr)
         return 0, ""
     fix = fix_of(spec, machine, task)
     if fix is None:
-        words = sums.told(task.memory, task.layout.data) if isinstance(task.memory, tuple) else "it does not fit"
+        words = sums.told(task.memory, task.layout) if isinstance(task.memory, tuple) else "it does not fit"
         hint = "a smaller model or format, or a larger machine"
         raise NoRoom(f"{task.name} does not fit, and no change that mgpu knows of helps: {words}", hint, ever=False)
     print(f"{path}: {task.name} {_verb(fix)} with {fix.words}", file=sys.stderr)
     text = edited(spec.document, fix.changes)
     return 0, diff(spec.document.text, text, str(path))
-
-
-def _to_mend(spec: Spec, machine: Machine) -> Task | None:
-    """The first task that does not fit, on the GPUs that it asks for or on as many as there are."""
-    from mgpu.plan.fewest import TooLarge
-    from mgpu.plan.place import placed
-
-    try:
-        plan = placed(spec, machine)
-    except TooLarge as refusal:
-        return refusal.task
-    _known(plan)
-    return _lacking(plan)
 
 
 def _known(plan: Plan) -> None:

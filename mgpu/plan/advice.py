@@ -8,10 +8,11 @@ from typing import Any, NamedTuple
 from mgpu.catalog.gpus import Product, products
 from mgpu.catalog.machines import BOARD, shorthand
 from mgpu.catalog.prices import per_hour
+from mgpu.engines import engine_named
 from mgpu.errors import MgpuError
 from mgpu.plan import sums
 from mgpu.plan.fix import ACCURACY, Estimating, Fix, fixes, smaller
-from mgpu.plan.place import placed
+from mgpu.plan.place import place
 from mgpu.spec.check import check
 from mgpu.spec.override import changed
 from mgpu.values.machine import Machine
@@ -41,7 +42,7 @@ def _estimating(machine: Machine, task: Task) -> Estimating:
     """What says of a changed spec what the copies of the task need on this machine."""
 
     def estimating(trial: Spec) -> tuple[Estimate, ...] | Unknown:
-        memory = [other.memory for other in placed(trial, machine).tasks if other.job.name == task.job.name]
+        memory = [other.memory for other in place(trial, machine).tasks if other.job.name == task.job.name]
         unknown = next((one for one in memory if isinstance(one, Unknown)), None)
         return unknown or tuple(each for one in memory if isinstance(one, tuple) for each in one)
 
@@ -68,7 +69,7 @@ def _fewest(spec: Spec, task: Task, product: Product) -> Machines | None:
 def _weights(task: Task) -> float:
     """Bytes of one copy of the weights; 0 where that is not known."""
     memory = task.memory if isinstance(task.memory, tuple) else ()
-    return sums.shared(memory, task.layout.data)
+    return sums.shared(memory, task.layout)
 
 
 def holds(spec: Spec, task: Task, machine: str) -> bool:
@@ -76,7 +77,7 @@ def holds(spec: Spec, task: Task, machine: str) -> bool:
     path = task.job.path
     changes: dict[Path, Any] = {(*path, "gpus"): "all", (*path, "parallel"): None, (*path, "runtime"): None}
     try:
-        plan = placed(check(changed(spec.document, changes)), shorthand(machine))
+        plan = place(check(changed(spec.document, changes)), shorthand(machine))
     except MgpuError:
         return False
     return sums.verdict(plan.tasks[0]) in ("fits", "tight")
@@ -90,6 +91,8 @@ def advice(spec: Spec, machine: Machine, task: Task) -> Iterator[str]:
         others = smaller(spec, machine, task, _estimating(machine, task)) if fix.cost >= ACCURACY else []
         more = "".join(f", or {other.words}" for other in others if other.words != fix.words)
         yield f"it {fits} here with {fix.words}{more}: mgpu plan --fix prints the change"
+    if engine_named(task.job.engine).spills(task):
+        yield f"started all the same {task.job.engine} leaves to the CPU what the GPUs do not hold: many times slower"
     found = machines_for(spec, task)
     if found:
         names = ", ".join(one.name + (f" ({one.usd_per_hour:.2f} USD/h)" if one.usd_per_hour else "")

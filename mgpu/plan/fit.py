@@ -14,7 +14,7 @@ from mgpu.errors import MgpuError
 from mgpu.memory.weights import checkpoint, format_of
 from mgpu.plan import sums
 from mgpu.plan.models import model_of
-from mgpu.plan.place import placed
+from mgpu.plan.place import place
 from mgpu.plan.tasks import decided
 from mgpu.spec.check import check
 from mgpu.spec.document import read
@@ -94,7 +94,7 @@ def best(wanted: Wanted, machine: Machine, ways: Sequence[Way] = WAYS) -> Fittin
 def tried(wanted: Wanted, machine: Machine, way: Way) -> Fitting | None:
     """One way on one machine; None where the engine cannot run it there, or nothing is known of its memory."""
     try:
-        plan = placed(_spec(wanted, way), machine)
+        plan = place(_spec(wanted, way), machine)
     except MgpuError:
         return None
     task = plan.tasks[0]

@@ -21,24 +21,6 @@ from mgpu.values.spec import Spec
 
 def place(spec: Spec, machine: Machine, ignore_foreign: bool = False) -> Plan:
     """The Plan of `spec` on `machine`. Raises NoRoom where a task has no place, SpecError for a wrong layout."""
-    try:
-        return placed(spec, machine, ignore_foreign)
-    except NoRoom as refusal:
-        raise _advised(refusal, spec, machine) from None
-
-
-def _advised(refusal: NoRoom, spec: Spec, machine: Machine) -> NoRoom:
-    """The refusal, with what would fit where it is for want of memory."""
-    task = getattr(refusal, "task", None)
-    if task is None:
-        return refusal
-    from mgpu.plan.advice import advice
-
-    return NoRoom(refusal.message, "\n        ".join(advice(spec, machine, task)) or refusal.hint, ever=False)
-
-
-def placed(spec: Spec, machine: Machine, ignore_foreign: bool = False) -> Plan:
-    """The same, without looking for what would fit in place of a task that does not."""
     copies = tuple(copy for job in spec.jobs for copy in copies_of(job))
     site = Site(spec, machine, Links(machine), copies)
     usable = tuple(gpu for gpu in _by_bus(machine) if not unusable(gpu, machine, ignore_foreign))

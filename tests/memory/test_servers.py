@@ -28,6 +28,10 @@ every_server = pytest.mark.parametrize("engine", SERVERS)
 @given(st.sampled_from(MODELS), contexts, contexts, st.sampled_from([1, 2, 4]))
 def test_more_context_never_needs_less(engine: str, name: str, one: int, other: int, count: int) -> None:
     shorter, longer = (estimated(engine, name, count, context=size) for size in sorted((one, other)))
+    if engine == "ollama":  # what is too long for one GPU is spread, so that the first has less of it
+        assert sum(a.total.expected for a in shorter) <= sum(b.total.expected for b in longer)
+        assert all(a.over() <= 0 for a in shorter) or any(b.over() > 0 for b in longer)
+        return
     for a, b in zip(shorter, longer, strict=True):
         assert all(x <= y for x, y in zip(a.total, b.total, strict=True))
         assert all(x <= y for x, y in zip(a.taken, b.taken, strict=True))
