@@ -69,7 +69,9 @@ def _job(tasks: Sequence[Task], plan: Plan, width: int | None, prices: Prices | 
     if pairs:
         lines += ["", *(f"  {row}" for row in rows(pairs, (width or PIPE) - 2, colour=colour)), ""]
         inner = width - 2 if width else None
-        table = legend([estimate for _, estimate in pairs], inner, colour=colour)
+        table = legend(
+            [estimate for _, estimate in pairs if estimate.total.high] or [pairs[0][1]], inner, colour=colour
+        )
         lines += [*(f"  {line}".rstrip() for line in (*table, *_signs(pairs))), ""]
     model = model_of(first.job, plan.machine)
     facts = [("recipe", words) for words in _recipe(first)]
@@ -117,7 +119,7 @@ def _memory(task: Task, known: Sequence[Sequence[Estimate]], model: Model | None
     if not estimates:
         return
     lacking = max(known, key=lambda memory: sums.biggest(memory).over())
-    yield "memory", f"{sums.worst(estimates)}: {sums.told(lacking, task.layout.data)}"
+    yield "memory", f"{sums.worst(estimates)}: {sums.told(lacking, task.layout)}"
     caches = [estimate.cache for estimate in estimates if estimate.cache]
     if caches and sums.worst(estimates) != "does not fit":
         least = min(caches, key=lambda cache: cache.tokens)
@@ -181,7 +183,8 @@ def money(amount: float | None) -> str:
 
 
 def _others(task: Task) -> Facts:
-    others = [one for one in task.decision.others if one.layout != task.layout] if task.decision else []
+    decision = task.decision
+    others = [one for one in decision.others if one.layout != task.layout] if decision and decision.workload else []
     for at, choice in enumerate(others[:OTHERS]):
         yield ("others" if not at else ""), choice.why
     if len(others) > OTHERS:

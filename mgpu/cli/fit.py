@@ -145,7 +145,7 @@ def _row(one: Fitting, prices: Prices) -> dict[str, Any]:
         "verdict": one.verdict,
         "needs_bytes": largest.total.expected if budget is None else largest.inside.expected,
         "room_bytes": largest.room if budget is None else budget,
-        "sum": sums.told(memory, one.task.layout.data),
+        "sum": sums.told(memory, one.task.layout),
         "cache_tokens": one.cache.tokens if one.cache else None,
         "longest_context": one.longest,
         "tokens_per_second": one.speed.tokens_per_second if one.speed else None,

@@ -178,7 +178,7 @@ def _mended(path: Path, spec: Spec, machine: Machine) -> tuple[int, str]:
         return 0, ""
     fix = fix_of(spec, machine, task)
     if fix is None:
-        words = sums.told(task.memory, task.layout.data) if isinstance(task.memory, tuple) else "it does not fit"
+        words = sums.told(task.memory, task.layout) if isinstance(task.memory, tuple) else "it does not fit"
         hint = "a smaller model or format, or a larger machine"
         raise NoRoom(f"{task.name} does not fit, and no change that mgpu knows of helps: {words}", hint, ever=False)
     print(f"{path}: {task.name} {_verb(fix)} with {fix.words}", file=sys.stderr)

@@ -17,7 +17,8 @@ from mgpu.values.spec import Job
 
 
 def check(job: Job) -> Iterable[Complaint]:
-    """One split mode for all GPUs, and with tensors split the context cannot be fitted (docs/multi-gpu.md)."""
+    """One split mode for all GPUs, and with tensors split the context cannot be fitted (docs/multi-gpu.md). Slots that
+    are counted have a part of the context each (llama-context.cpp: n_ctx_seq)."""
     tensor, count = job.parallel.tensor or 1, job.gpus.count
     if tensor > 1 and count and count != tensor:
         yield Complaint("llama.cpp splits tensors over all of its GPUs", ("parallel", "tensor"), f"tensor: {count}")
@@ -26,6 +27,11 @@ def check(job: Job) -> Iterable[Complaint]:
         yield Complaint(message, ("parallel", "tensor"), "add context_length: 8192")
     if job.version and job.version.isdigit():
         yield Complaint("llama.cpp's versions are builds", ("version",), f"version: b{job.version}")
+    slots = said(job, "parallel") or said(job, "np")
+    if isinstance(slots, int) and slots > 1 and job.context_length and said(job, "kv-unified") is not True:
+        message = f"llama.cpp divides the context among its slots: {slots} of {job.context_length // slots} tokens"
+        hint = f"context_length: {slots * job.context_length}, or args: {{kv-unified: true}} to let each have all of it"
+        yield Complaint(message, ("context_length",), hint, warning=True)
     for name, value in job.args.items():
         if name in LAYERS and str(value).lstrip("-").isdigit():
             message = f"with {name} as a number llama.cpp no longer fits the model to the memory that it finds"
@@ -170,6 +176,11 @@ def knobs(task: Task) -> Iterable[Knob]:
     return knobs.llamacpp(task)
 
 
+def spills(task: Task) -> bool:
+    """It fits the layers to the memory by itself, unless it is given a split or a number of them (common/fit.cpp)."""
+    return split(task) is None and not any(said(task.job, name) is not None for name in (*SPLIT, *LAYERS))
+
+
 ENGINE = Engine(
     name="llamacpp",
     kinds=("inference",),
@@ -205,4 +216,5 @@ ENGINE = Engine(
     memory=estimates_of("llamacpp"),
     split=layers,
     knobs=knobs,
+    spills=spills,
 )

@@ -105,6 +105,11 @@ def knobs(task: Task) -> Iterable[Knob]:
     return knobs.ollama(task)
 
 
+def spills(_: Task) -> bool:
+    """Layers that no GPU holds are the CPU's (docs/faq.mdx: `ollama ps` shows the shares)."""
+    return True
+
+
 ENGINE = Engine(
     name="ollama",
     kinds=("inference",),
@@ -131,4 +136,5 @@ ENGINE = Engine(
     arguments=arguments,
     memory=estimates_of("ollama"),
     knobs=knobs,
+    spills=spills,
 )

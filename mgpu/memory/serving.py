@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from mgpu.catalog.engine_memory import constant
 from mgpu.catalog.flags import numbers
-from mgpu.memory.weights import format_of
+from mgpu.memory.weights import format_of, on_gpu
 from mgpu.values.engine import said
 from mgpu.values.machine import Gpu
 from mgpu.values.memory import GIB, MIB, Correction, Estimate, Line, Source, Span, Unknown, exactly, span
@@ -19,6 +20,8 @@ CALIBRATED = 0.03
 OF_A_MODEL = ("CUDA graphs",)
 """Lines that differ between models, so a log of another one says less of them."""
 SIZES = {"": 1, "k": 1000, "m": 10**6, "g": 10**9, "ki": 2**10, "mi": 2**20, "gi": 2**30}
+SIXTEEN = ("bf16", "fp16")
+"""Formats that engines can quantize as they load."""
 USUAL_CONTEXT = 8192
 """Tokens of a sequence where neither the spec nor the model says."""
 
@@ -75,6 +78,21 @@ def weight_format(task: Task, model: Model) -> str:
     return format_of(job.model, job.quantization, model)
 
 
+def unconverted(task: Task, model: Model, place: tuple[int, int, int], gpu: Gpu, free: float) -> str | None:
+    """Why weights that are quantized at load do not even get so far, in words: engines that convert them when all are
+    there need room for them as they are stored. `place` is (tensor, pipeline, stage); `free` in bytes."""
+    job = task.job
+    stored = format_of(job.model, job.quantization, model)
+    if weight_format(task, model) == stored or stored not in SIXTEEN or said(job, "load-format") == "layered":
+        return None
+    size = on_gpu(model, stored, *place)
+    if constant(job.engine, "converts_layerwise", task.version) or size <= free:
+        return None
+    who = f"{job.engine} {task.version or ''}".strip()
+    there = f"{words(size)} of {stored} on GPU {gpu.index}, of which {words(free)} are free then"
+    return f"{who} quantizes the weights once all are loaded: {there}"
+
+
 def context_of(job: Job, model: Model) -> int:
     """Tokens of the longest sequence: what the spec says, else what the model knows."""
     return job.context_length or model.context or USUAL_CONTEXT
@@ -85,8 +103,10 @@ def unknown(task: Task, model: Model | None) -> Unknown | None:
     if not task.gpus:
         return Unknown("it has no GPU of its own, so nothing is reckoned for one")
     if model is None:
-        name = task.job.model or task.name
-        return Unknown(f"the sizes of {name} are not known", "model_facts: gives them, or --online asks the hub")
+        if task.job.model is None:
+            return Unknown("the spec names no model: what it loads is chosen while it runs")
+        why = f"the sizes of {task.job.model} are not known"
+        return Unknown(why, "model_facts: gives them, or --online asks the hub")
     return None
 
 

@@ -24,6 +24,7 @@ from mgpu.memory.serving import (
     on,
     on_each,
     stage_of,
+    unconverted,
     unknown,
     weight_format,
     whole,
@@ -130,7 +131,8 @@ def _estimate(task: Task, model: Model, at: int, corrections: Sequence[Correctio
     room = left(budget, fixed)
     tokens = int(room.expected / one * context) if one else 0
     line = known("KV cache", one, f"one sequence of {context} tokens; requests share the rest")
-    return Estimate(gpu.index, (*fixed, line), gpu.free, budget, Cache(room, one, context, tokens))
+    loading = unconverted(task, model, (place.tensor, place.pipeline, place.stage), gpu, gpu.free - begun)
+    return Estimate(gpu.index, (*fixed, line), gpu.free, budget, Cache(room, one, context, tokens), loading)
 
 
 def _outside(task: Task, model: Model, place: Place, sizes: Capacity) -> list[Line]:

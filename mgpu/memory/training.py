@@ -99,7 +99,7 @@ def _first(model: Model, known: Counts, held: Held, recipe: Recipe, ranks: int) 
 
 def _last(model: Model, known: Counts, held: Held, recipe: Recipe, ranks: int) -> dict[str, float]:
     """The last layer's activations beside all gradients but the embedding's."""
-    whole = recipe.adapters or recipe.stage or known.tied or recipe.accumulation > 1
+    whole = recipe.adapters or recipe.stage >= 2 or known.tied or recipe.accumulation > 1
     missing = 0 if whole else known.entries * known.held
     return {
         "gradients": max(0.0, _late(held, recipe) - missing) + _in_flight(known, recipe),
@@ -112,7 +112,7 @@ def _last(model: Model, known: Counts, held: Held, recipe: Recipe, ranks: int) -
 def _embedding(model: Model, known: Counts, held: Held, recipe: Recipe, ranks: int) -> dict[str, float]:
     """The gradient of the embedding is dense; where the embedding is the head too, or its share goes elsewhere, it is
     there beside the gradients that stay."""
-    beside = recipe.stage or known.tied or recipe.backward_step or recipe.accumulation > 1
+    beside = recipe.stage >= 2 or known.tied or recipe.backward_step or recipe.accumulation > 1
     fresh = known.entries * _fresh(known, recipe) if beside and not recipe.adapters else 0
     return {
         "gradients": _late(held, recipe) + fresh,

@@ -25,6 +25,7 @@ from mgpu.memory.serving import (
     on,
     on_each,
     stage_of,
+    unconverted,
     unknown,
     weight_format,
     whole,
@@ -126,7 +127,9 @@ def _estimate(task: Task, model: Model, chosen: Setting, at: int, corrections: S
     cache = Cache(
         room, one.total, chosen.context, cache_tokens(room.expected, model, chosen.context, shape, task.version)
     )
-    return Estimate(gpu.index, lines, gpu.free, budget, cache, _fault(task, gpu, budget, fixed))
+    begun = sum(line.bytes.expected for line in fixed if line.name == "CUDA context")
+    loading = unconverted(task, model, (place.tensor, place.pipeline, place.stage), gpu, gpu.free - begun)
+    return Estimate(gpu.index, lines, gpu.free, budget, cache, _fault(task, gpu, budget, fixed) or loading)
 
 
 def _cache_line(one: Blocks, chosen: Setting) -> Line:

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from mgpu.catalog.gpus import Product, products
 from mgpu.catalog.machines import BOARD, shorthand
 from mgpu.catalog.prices import per_hour
+from mgpu.engines import engine_named
 from mgpu.errors import MgpuError
 from mgpu.plan import sums
 from mgpu.plan.fix import ACCURACY, Estimating, Fix, fixes, smaller
@@ -68,7 +69,7 @@ def _fewest(spec: Spec, task: Task, product: Product) -> Machines | None:
 def _weights(task: Task) -> float:
     """Bytes of one copy of the weights; 0 where that is not known."""
     memory = task.memory if isinstance(task.memory, tuple) else ()
-    return sums.shared(memory, task.layout.data)
+    return sums.shared(memory, task.layout)
 
 
 def holds(spec: Spec, task: Task, machine: str) -> bool:
@@ -90,6 +91,8 @@ def advice(spec: Spec, machine: Machine, task: Task) -> Iterator[str]:
         others = smaller(spec, machine, task, _estimating(machine, task)) if fix.cost >= ACCURACY else []
         more = "".join(f", or {other.words}" for other in others if other.words != fix.words)
         yield f"it {fits} here with {fix.words}{more}: mgpu plan --fix prints the change"
+    if engine_named(task.job.engine).spills(task):
+        yield f"started all the same {task.job.engine} leaves to the CPU what the GPUs do not hold: many times slower"
     found = machines_for(spec, task)
     if found:
         names = ", ".join(one.name + (f" ({one.usd_per_hour:.2f} USD/h)" if one.usd_per_hour else "")

@@ -7,16 +7,17 @@ from mgpu.errors import NoRoom, SpecError
 from mgpu.plan.choose import Chosen
 from mgpu.plan.copies import Copy
 from mgpu.plan.seats import seated
-from mgpu.plan.sums import biggest, verdict, words
+from mgpu.plan.sums import told, verdict
 from mgpu.plan.tasks import Site
 from mgpu.values.memory import Unknown
 from mgpu.values.plan import Task
 
 
 def fewest(site: Site, copy: Copy, allowed: Chosen) -> int:
-    """The number of GPUs of `allowed`: the fewest on which it fits, else the fewest on which it is tight.
+    """The number of GPUs of `allowed`: the fewest on which it fits, else the fewest on which it is tight; where it fits
+    on no number of them the most that it can use, so that what it lacks is seen and mended as with a number.
 
-    Raises NoRoom with the sum where it fits on no number of them, SpecError where nothing is known of its memory.
+    Raises NoRoom with the sum where others of the same plan want GPUs too, SpecError where its memory is not known.
     """
     tight, last, wrong = None, None, None
     for count in range(1, len(allowed) + 1):
@@ -38,6 +39,8 @@ def fewest(site: Site, copy: Copy, allowed: Chosen) -> int:
         return tight
     if wrong and not last:
         raise wrong
+    if last and isinstance(last.memory, tuple) and len(site.copies) == 1:
+        return last.gpu_count
     raise _none(site, copy, last)
 
 
@@ -60,5 +63,6 @@ def _none(site: Site, copy: Copy, task: Task | None) -> NoRoom:
     total = len(site.machine.gpus)
     if task is None or not isinstance(task.memory, tuple):
         return NoRoom(f"{copy.name} needs a GPU, and none of {total} on {site.machine.name} can be had")
-    message = f"{copy.name} does not fit on {site.machine.name}, with {task.gpu_count} GPUs either"
-    return NoRoom(f"{message}: {words(biggest(task.memory))}", "a smaller model, or a larger machine", ever=False)
+    count = f"the {task.gpu_count} GPUs" if task.gpu_count > 1 else "a GPU"
+    message = f"{copy.name} does not fit on {count} of {site.machine.name}: {told(task.memory, task.layout)}"
+    return NoRoom(message, "a smaller model, or a larger machine", ever=False)

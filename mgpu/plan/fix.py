@@ -15,7 +15,7 @@ from mgpu.plan import sums
 from mgpu.plan.models import model_of
 from mgpu.spec.check import check
 from mgpu.spec.override import changed
-from mgpu.values.engine import nothing_of_the_hub
+from mgpu.values.engine import nothing_of_the_hub, said, written
 from mgpu.values.machine import Machine
 from mgpu.values.mark import Path
 from mgpu.values.memory import Estimate, Unknown, Verdict
@@ -178,6 +178,8 @@ def _fewer_bits(machine: Machine, task: Task) -> Iterator[_Move]:
         if variant.repository != job.model and checkpoint(model, variant.format) < checkpoint(model, now):
             changes: dict[Path, Any] = {(*job.path, "model"): variant.repository}
             changes |= {(*job.path, "quantization"): None} if job.quantization else {}
+            flag: Path = (*job.path, "args", written(job, "quantization"))
+            changes |= {flag: None} if said(job, "quantization") is not None else {}
             yield _Move(changes, f"its weights in {variant.format} ({variant.repository})", ACCURACY)
 
 

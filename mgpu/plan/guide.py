@@ -55,7 +55,7 @@ def _words(found: Fitting) -> str:
     assert not isinstance(memory, Unknown)
     words = f"{found.task.job.model} in {found.format} on {found.machine.name} {found.verdict}"
     room = f"; {found.cache.tokens:,} tokens of cache" if found.cache and found.verdict != "does not fit" else ""
-    return f"{words}: {sums.told(memory, found.task.layout.data)}{room}"
+    return f"{words}: {sums.told(memory, found.task.layout)}{room}"
 
 
 def _instead(wanted: Wanted, found: Fitting, wrong: bool) -> str | None:

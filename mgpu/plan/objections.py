@@ -41,7 +41,7 @@ def _objections(task: Task, engine: Engine, machine: Machine) -> Iterator[Compla
     yield from engine.fits(task)
     yield from _on_the_host(task, engine, machine)
     if sums.verdict(task) == "does not fit" and isinstance(task.memory, tuple):
-        message = f"{task.name} does not fit: {sums.told(task.memory, task.layout.data)}"
+        message = f"{task.name} does not fit: {sums.told(task.memory, task.layout)}"
         yield Complaint(message, ("gpus",), "mgpu plan --fix shows what would", warning=True)
 
 

@@ -45,10 +45,19 @@ def short(decision: Decision, count: int) -> str | None:
         return None
     if decision.workload is None:
         return f"{named(chosen.layout)}, the default for {count} GPUs"
-    fitting = 1 + sum(other.verdict in ("fits", "tight") for other in decision.others)
-    if fitting == 1:
+    rivals = [other for other in decision.others if other.verdict in ("fits", "tight")]
+    if not rivals:
         return f"{named(chosen.layout)}, the only one that fits"
-    return f"{named(chosen.layout)}, {BEST[decision.policy]} of {fitting} that fit"
+    about = "about " if any(_beats(other, chosen, decision.policy) for other in rivals) else ""
+    return f"{named(chosen.layout)}, {about}{BEST[decision.policy]} of {len(rivals) + 1} that fit"
+
+
+def _beats(one: Choice, first: Choice, policy: Policy) -> bool:
+    """Whether it is reckoned to be faster than what was taken, by more than nothing."""
+    if policy == "capacity" or one.speed is None or first.speed is None:
+        return False
+    mine, theirs = _compared(one.speed, policy), _compared(first.speed, policy)
+    return mine < 0.97 * theirs if policy == "latency" else theirs < 0.97 * mine
 
 
 def lost(one: Choice, first: Choice, policy: Policy) -> str:
@@ -60,7 +69,8 @@ def lost(one: Choice, first: Choice, policy: Policy) -> str:
     mine, theirs = _compared(one.speed, policy), _compared(first.speed, policy)
     slower = mine / theirs if policy == "latency" else theirs / mine
     if slower <= 1.0 + 1e-9:
-        return f"{named(one.layout)}: hardly faster than {named(first.layout)}, which is simpler or has a larger cache"
+        gain = f"{100 / slower - 100:.0f} % faster as reckoned" if slower < 0.97 else "hardly faster"
+        return f"{named(one.layout)}: {gain} than {named(first.layout)}, which is simpler or has a larger cache"
     part, more = _excess(one.speed, first.speed)
     what, verb = (f"its {part.what}", "take") if part.what in PLURAL else (part.what, "takes")
     where = f"{what} alone {verb} {seconds(part.seconds)} of {seconds(sum(p.seconds for p in one.speed.parts))}"

@@ -50,7 +50,7 @@ def unfitting(spec: Spec, plan: Plan) -> NoRoom | None:
     task = next((task for task in plan.tasks if sums.verdict(task) == "does not fit"), None)
     if task is None or task.memory is None or isinstance(task.memory, Unknown):
         return None
-    message = f"{task.name} does not fit: {sums.told(task.memory, task.layout.data)}"
+    message = f"{task.name} does not fit: {sums.told(task.memory, task.layout)}"
     later = sums.worst(_emptied(task, task.memory)) != "does not fit"
     if later:
         return NoRoom(message, "it would fit were they empty: --wait waits for that", ever=True)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from mgpu.values.memory import GIB, Estimate, Unknown, Verdict
 from mgpu.values.model import Model
-from mgpu.values.plan import Task
+from mgpu.values.plan import Layout, Task
 
 ORDER: tuple[Verdict, ...] = ("fits", "tight", "does not fit")
 WEIGHTS = "weights"
@@ -29,17 +29,18 @@ def biggest(estimates: Sequence[Estimate]) -> Estimate:
     return max(estimates, key=lambda estimate: (estimate.fault is not None, estimate.over()))
 
 
-def told(estimates: Sequence[Estimate], copies: int = 1) -> str:
-    """The sum of the GPU that lacks the most, and where several share the weights of each of `copies` of the model also
-    how much these are in all: ``weights 94.5 (756.3 in all) + KV cache 0.49 = 95.0 GiB, ...``."""
+def told(estimates: Sequence[Estimate], layout: Layout) -> str:
+    """The sum of the GPU that lacks the most, and where several share a copy of the model also how much its weights are
+    in all: ``weights 94.5 (756.3 in all) + KV cache 0.49 = 95.0 GiB, ...``."""
     one = biggest(estimates)
-    whole = shared(estimates, copies)
+    whole = shared(estimates, layout)
     return words(one, whole if whole > 1.05 * _weights(one) else None)
 
 
-def shared(estimates: Sequence[Estimate], copies: int = 1) -> float:
-    """Bytes of the weights of one of `copies` of the model, on all of its GPUs."""
-    return sum(_weights(estimate) for estimate in estimates) / max(1, copies)
+def shared(estimates: Sequence[Estimate], layout: Layout) -> float:
+    """Bytes of the weights of one copy of the model, on all GPUs that tensor and pipeline parallelism share it among;
+    0 without estimates."""
+    return sum(map(_weights, estimates)) * layout.tensor * layout.pipeline / max(1, len(estimates))
 
 
 def _weights(estimate: Estimate) -> int:

@@ -138,6 +138,8 @@ def _because(job: Job, gpus: Chosen, machine: Machine, links: Links) -> str | No
         return None
     if job.gpus.ids:
         return "GPUs: as the spec says"
+    if job.gpus.fewest and len(gpus) < len(machine.gpus):
+        return f"GPU{'s' * (len(gpus) > 1)}: {len(gpus)}, the fewest that hold it"
     if len(gpus) == len(machine.gpus):
         return "GPUs: all there are" if len(gpus) > 1 else "GPU: the only one"
     if len(gpus) == 1:

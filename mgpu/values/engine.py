@@ -107,6 +107,11 @@ def no_split(*_: object) -> tuple[int, ...]:
     return ()
 
 
+def never(_: Task) -> bool:
+    """For engines that end when a GPU's memory is full."""
+    return False
+
+
 def no_knobs(_: Task) -> Iterable[Knob]:
     """For engines of which nothing can be turned down."""
     return ()
@@ -230,8 +235,8 @@ class Engine:
     the name without its ending. `arguments` are the job's `args` as this version takes them as flags, `environment`
     what it is given as variables. `model` is the name of the model that a job is about. `memory` says what a task
     needs on each of its GPUs, in their order, with what is known of its model and of this host; `split` is how
-    many whole layers each is best given, where that has to be said, `recipe` how a job trains, and `knobs` are the
-    changes that make it need less.
+    many whole layers each is best given, where that has to be said, `recipe` how a job trains, `knobs` are the changes
+    that make it need less, and `spills` says whether it leaves to the CPU what the GPUs do not hold.
     """
 
     name: str
@@ -273,6 +278,7 @@ class Engine:
     split: Callable[[Task, Model], tuple[int, ...]] = no_split
     recipe: Callable[[Job], Recipe | None] = no_recipe
     knobs: Callable[[Task], Iterable[Knob]] = no_knobs
+    spills: Callable[[Task], bool] = never
 
     @cached_property
     def owners(self) -> Mapping[str, str]:

@@ -303,3 +303,16 @@ def test_the_verb_mends(spec: Path, capsys: pytest.CaptureFixture[str], monkeypa
     assert main(["plan", str(spec), "--machine", "1xrtx-4090", "--fix"]) == 0
     shown = capsys.readouterr()
     assert (shown.out, shown.err) == ("", f"{spec}: it fits on 1xrtx-4090 as it is\n")
+
+
+def test_a_fix_is_found_for_the_fewest_gpus_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "a.mgpu.yaml"
+    path.write_text(
+        "kind: inference\nengine: vllm\nmodel: meta-llama/Llama-3.1-70B-Instruct\ngpus: auto\ncontext_length: 4096\n"
+    )
+    assert main(["plan", str(path), "--machine", "2xa100-sxm4-40gb", "--fix"]) == 0
+    assert "+model: hugging-quants/Meta-Llama-3.1-70B-Instruct-AWQ-INT4" in capsys.readouterr().out
+    assert main(["plan", str(path), "--machine", "1xrtx-3090"]) == 1
+    said = capsys.readouterr().out
+    assert "does not fit: weights 131.4" in said
+    assert "as it is it fits on" in said

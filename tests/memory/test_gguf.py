@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mgpu.catalog.formats import gguf_mix
 from mgpu.catalog.models import by_name, models
 from mgpu.memory.gguf import placed, stored
 from mgpu.values.model import Model
@@ -76,6 +77,12 @@ def test_what_lies_on_the_devices_is_the_file_less_the_embedding(cuts: list[int]
     shares = placed(found, counts)
     assert sum(share.layers + share.head for share in shares) == found.total - found.embedding
     assert sum(share.head > 0 for share in shares) == 1
+
+
+@pytest.mark.parametrize(("said", "meant"), [("Q4_K", "Q4_K_M"), ("model-q5_k.gguf", "Q5_K_M"), ("Q6_K", "Q6_K")])
+def test_short_names_are_those_of_the_middle_kind(said: str, meant: str) -> None:
+    """llama-quantize takes them for it (tools/quantize: alias for Q4_K_M)."""
+    assert gguf_mix(said) == meant
 
 
 def test_a_kind_that_there_is_not() -> None:

@@ -28,6 +28,10 @@ every_server = pytest.mark.parametrize("engine", SERVERS)
 @given(st.sampled_from(MODELS), contexts, contexts, st.sampled_from([1, 2, 4]))
 def test_more_context_never_needs_less(engine: str, name: str, one: int, other: int, count: int) -> None:
     shorter, longer = (estimated(engine, name, count, context=size) for size in sorted((one, other)))
+    if engine == "ollama":  # what is too long for one GPU is spread, so that the first has less of it
+        assert sum(a.total.expected for a in shorter) <= sum(b.total.expected for b in longer)
+        assert all(a.over() <= 0 for a in shorter) or any(b.over() > 0 for b in longer)
+        return
     for a, b in zip(shorter, longer, strict=True):
         assert all(x <= y for x, y in zip(a.total, b.total, strict=True))
         assert all(x <= y for x, y in zip(a.taken, b.taken, strict=True))
@@ -88,6 +92,11 @@ def test_a_knob_is_a_flag_of_its_engine_and_makes_it_no_larger(name: str) -> Non
 
 
 class TestVllm:
+    def test_the_sampler_of_an_old_version(self) -> None:
+        """1.26 GiB were measured of llama-3-8b under 0.6.5 (vllm-project/vllm#10511)."""
+        peak = vllm_peak.activation_peak(model("llama-3-8b"), Batch(256, 8192), version="0.6.5")
+        assert peak / GIB == pytest.approx(1.26, rel=0.06)
+
     def test_the_three_tests_of_a_start(self) -> None:
         args = {"gpu-memory-utilization": 0.95, "max-num-seqs": 1024, "max-num-batched-tokens": 8192}
         one = {"size": 79.19, "context": 8192, "version": "0.19.0"}

@@ -55,6 +55,13 @@ def test_a_higher_stage_of_zero_never_takes_more(name: str, recipe: Recipe, rank
     assert sizes == sorted(sizes, reverse=True)
 
 
+def test_the_first_stage_of_zero_keeps_gradients_where_none_does() -> None:
+    """Only from the second on are they reduced as they come, beside the embedding's own."""
+    plain = Recipe(precision="fp32", optimizer="paged-adamw", sequence=1, native=True)
+    none, first = (allocated(named("llama-3.1-8b"), replace(plain, sharding=each), 2) for each in ("none", "zero-1"))
+    assert first == none
+
+
 @given(MODELS, RECIPES, RANKS)
 def test_checkpointing_never_takes_more(name: str, recipe: Recipe, ranks: int) -> None:
     on, off = (allocated(named(name), replace(recipe, checkpointing=each), ranks) for each in (True, False))

@@ -10,19 +10,20 @@ from typing import Any
 
 from mgpu.catalog.gpus import Product, by_name, pcie_bandwidth
 from mgpu.catalog.models import models
+from mgpu.memory.weights import format_of as native_format
 from mgpu.memory.weights import nominal
 from mgpu.values.machine import Gpu, Link
 from mgpu.values.model import Model
 from mgpu.values.plan import Layout
 from mgpu.values.speed import Workload
 
-NUMBERS = {"one": 1, "single": 1, "two": 2, "dual": 2, "three": 3, "four": 4, "six": 6, "eight": 8}
+NUMBERS = {"one": 1, "single": 1, "two": 2, "dual": 2, "three": 3, "four": 4, "quad": 4, "six": 6, "eight": 8}
 NAME = re.compile(
     r"(?<![\w.])(?:(?P<count>\d+|one|two|dual|three|four|six|eight)\s*(?:x|\u00d7|\*)?\s*"
     r"(?:plain\s+|nvidia\s+|geforce\s+)*)?"
     r"(?P<name>rtx\s*pro\s*6000|rtx\s*6000\s*ada|(?:rtx\s*)?[2345]0[5-9]0(?:\s*ti\b)?|(?:rtx\s*)?a[2456]000|gh200"
     r"|g?b[23]00|h[128]00|h20|a100|a800|a10g?|a16|a30|a40|l40s?|l4|v100|t4|p40|p100|mi\d{2,3}x?)"
-    r"(?P<rest>(?:[\s-]*(?:\d+\s*gb|sxm\d?|pcie(?!\s*\d)|nvl\b))*)(?![\w.]*\d)",
+    r"(?P<rest>(?:[\s-]*(?:\d+\s*gb|sxm\d?|pcie(?!\s*\d)|nvl\b))*)(?![\w.]*\d)(?:\s*[x\u00d7]\s*(?P<after>[2-8])\b)?",
     re.IGNORECASE,
 )
 STANDS_FOR = {
@@ -41,6 +42,13 @@ FORMATS = (
 ATTENTION = r"(?:dp|data[- ]parallel(?:ism)?)[- ]?attention|attention[- ](?:dp|data[- ]parallel)"
 APART = "replica|independent|data[- ]parallel|(?:server|instance)s?"
 TIE = 0.05
+SPLIT = r"(?:layer|row)[- ]split|split[- ]mode"
+"""Words of llama.cpp's users, where nothing else names an engine."""
+ONE = r"\b(?:1|one|single|only|alone)\b(?![- ](?:stream|user|request))"
+MANY = "throughput"
+SHARED = r"(?:tp_vs_pp|replicas_vs_tp|mla_dp_vs_tp)$"
+"""Kinds of rows that are about many requests at once where they do not say otherwise, as by a word of ALONE."""
+ALONE = r"single|batch 1\b|latency|decode|\btg\d|\bitl\b|tpot|per user|generation"
 LARGEST = 64
 """GPUs that a layout has at most: ``pp512`` of llama-bench is a prompt of 512 tokens."""
 DIFFUSED = next(model for model in models() if model.id == "llama-2-13b")
@@ -72,38 +80,46 @@ def sides(row: Mapping[str, Any], options: tuple[str, str]) -> tuple[Side, ...]:
     source = (row.get("source") or "").lower()
     both = f"{' | '.join(options)}. {shared}. {source}. {row['kind']}".lower()
     made = tuple(_side(option.lower(), shared.lower(), source, both) for option in options)
-    least = min(made, key=lambda side: sum(gpu.memory for gpu in side.gpus) / side.layout.data)
+    copies = [_copies(option.lower(), side.layout) for option, side in zip(options, made, strict=True)]
+    least = made[min((0, 1), key=lambda at: sum(gpu.memory for gpu in made[at].gpus) / copies[at])]
     return tuple(replace(side, model=least.model, scale=least.scale, stored=least.stored) for side in made)
 
 
 def _side(arm: str, common: str, source: str, both: str) -> Side:
     everything = f"{arm}. {common}. {source}"
-    engine = engine_of(arm) or engine_of(both) or "vllm"
-    engine = "ik_llama.cpp" if engine == "llamacpp" and re.search(r"\bgraph\b", both) else engine
+    engine = engine_of(arm) or engine_of(both) or ("llamacpp" if re.search(SPLIT, both) else "vllm")
+    engine = "ik_llama.cpp" if engine == "llamacpp" and re.search(r"(?<!cuda )\bgraph\b", both) else engine
     counted = products_of(source)
-    products = products_of(arm) or products_of(common) or (counted if len(counted) > 1 else [_product("rtx-3090")] * 2)
-    layout, count = layout_of(arm, common, engine, _all(products, everything))
+    products = _of_side(arm, common) or (counted if len(counted) > 1 else [_product("rtx-3090")] * 2)
+    many = len(products) if re.search(ONE, arm) else _all(products, everything)
+    layout, count = layout_of(arm, common, engine, many)
     products = (products * count)[:count] if count > len(products) else products[:count]
-    model, scale = (DIFFUSED, 1.0) if engine == "diffusers" else model_of(everything, products[: count // layout.data])
-    stored = format_of(everything, engine, model, scale, products[: count // layout.data])
-    workload, what, rate = asked(arm, common)
+    one = products[: count // _copies(arm, layout)]
+    model, scale = (DIFFUSED, 1.0) if engine == "diffusers" else model_of(everything, one)
+    stored = format_of(everything, engine, model, scale, one)
+    workload, what, rate = asked(arm, common, MANY if re.search(SHARED, both) else "decode")
     if engine == "diffusers":
         workload = workload._replace(prompt=4096, output=1)
     gpus = tuple(_gpu(index, product, f"{arm}. {common}") for index, product in enumerate(products))
     side = Side(gpus, links_of(arm, common, products, gpus), layout, engine, model, scale, stored, workload, what)
     if re.search(r"fp8 kv|kv fp8|q8_0 kv", everything):
         side = replace(side, element=1.0)
-    if engine == "sglang" and layout.data > 1 and model.experts:
+    if layout.data > 1 and model.experts and (engine in ("sglang", "tensorrt-llm") or re.search(ATTENTION, arm)):
         side = replace(side, layout=Layout(layout.data), attention=layout.data)
     elif re.search(ATTENTION, arm) and layout.data == 1 and model.experts:
         side = replace(side, attention=layout.tensor)
     return replace(side, rate=rate)
 
 
+def _copies(arm: str, layout: Layout) -> int:
+    """How many copies of the model there are: data parallel groups that share experts have one between them."""
+    return 1 if re.search(rf"\bd?ep\s*\d*\b|expert|{ATTENTION}", arm) else layout.data
+
+
 def engine_of(text: str) -> str | None:
     """The engine that a text names."""
     words = (
-        (r"ik_llama|\bgraph\b", "ik_llama.cpp"),
+        (r"ik_llama|(?<!cuda )\bgraph\b", "ik_llama.cpp"),
         (r"exl(?:lama|2|3)|tabby|layer_vs_tp", "exllamav2"),
         (r"llama\.?cpp|gguf|ggml|-sm (?:layer|row|tensor|graph)|\bq\d_", "llamacpp"),
         (r"trt-?llm|tensorrt|nvidia\.com|nvidia (?:technical |developer )?blog", "tensorrt-llm"),
@@ -120,8 +136,27 @@ def products_of(text: str) -> list[Product]:
     for match in NAME.finditer(text):
         product = _named(match["name"], match["rest"] or "")
         if product:
-            found += [product] * _count(match["count"])
+            found += [product] * _count(match["count"] or match["after"])
     return found
+
+
+def _of_side(arm: str, common: str) -> list[Product]:
+    """The GPUs of a side: those it names, as many as both have where it does not count them (``H100 PCIe`` of ``8x
+    H100 against 8x H100 PCIe``); else those of both, in the form that it names (``SXM``)."""
+    mine, both = products_of(arm), products_of(common)
+    if not mine:
+        form = re.search(r"\b(sxm\d?|pcie)\b(?!\s*\d)", arm)
+        return products_of(NAME.sub(lambda found: _formed(found, form[1]), common)) if form else both
+    counted = [[_count(found["count"] or found["after"]) for found in NAME.finditer(text)] for text in (arm, common)]
+    bare = len(mine) == 1 and not re.search(ONE, arm)
+    return mine * max(counted[1]) if bare and counted[0] == [1] and counted[1] else mine
+
+
+def _formed(found: re.Match[str], form: str) -> str:
+    """The GPUs that were found, in this form where none is said of them."""
+    if re.search("sxm|pcie|nvl", found["rest"]):
+        return found[0]
+    return f"{_count(found['count'] or found['after'])}x {found['name']}{found['rest']} {form}"
 
 
 def _all(products: list[Product], text: str) -> int:
@@ -152,7 +187,8 @@ def _product(name: str) -> Product:
 
 def _gpu(index: int, product: Product, text: str) -> Gpu:
     generation = re.search(r"(?:pcie\s*|gen\s*)(\d)(?:\.0)?", text)
-    widths = [int(lanes) for lanes in re.findall(r"\bx(16|8|4|1)\b", text)]
+    slots = NAME.sub(lambda found: " " if found["after"] else found[0], text)
+    widths = [int(lanes) for lanes in re.findall(r"\bx(16|8|4|1)\b", slots)]
     return Gpu(
         index,
         product.name,
@@ -215,10 +251,10 @@ def layout_of(arm: str, common: str, engine: str, gpus: int) -> tuple[Layout, in
             layout = Layout(**{name: sizes.get(name, 1) for name in ("tensor", "pipeline", "data")})
             return layout, layout.tensor * layout.pipeline * layout.data
     count = gpus
-    if one := re.search(r"\b(\d+|one|single|two|four|eight)[ -](?:gpu|card)s?\b", arm):
-        count = _count(one[1])
+    if one := re.search(r"\b(\d+|one|single|two|four|eight)[ -](?:gpu|card)s?\b|^(single|dual|quad)$", arm.strip()):
+        count = _count(one[1] or one[2])
     tensor = re.search(
-        r"(?:-sm|mode)\s*\W?(?:row|tensor|graph)|(?:row|graph|tensor)[\s(]*(?:tensor\)|parallel|split)|\btp\b",
+        r"(?:-sm|mode)\s*\W?(?:row|tensor|graph)|(?:row|graph|tensor)[\s(]*(?:tensor\)|parallel|split)|\btp\b|^(?:row|graph|tensor)$",
         arm,
     )
     layers = re.search(r"layer|pipeline|\bpp\b", arm)
@@ -234,9 +270,9 @@ def layout_of(arm: str, common: str, engine: str, gpus: int) -> tuple[Layout, in
 def _sizes(text: str) -> Iterator[tuple[str, int]]:
     """The sizes that a text gives: TP2xPP2, tensor parallel 4, 2 x TP2, DP8."""
     names = {
-        "tensor": r"(?:tp|tensor[- ]parallel(?:ism)?(?:[- ]size)?)",
+        "tensor": r"(?:tp|tep|tensor[- ]parallel(?:ism)?(?:[- ]size)?)",
         "pipeline": r"(?:pp|pipeline[- ]parallel(?:ism)?(?:[- ]size)?)",
-        "data": r"(?:dp|data[- ]parallel(?:ism)?(?:[- ]size)?|dp[- ]?attention)",
+        "data": r"(?:a?dp|dep|data[- ]parallel(?:ism)?(?:[- ]size)?|dp[- ]?attention)",
     }
     for name, pattern in names.items():
         found = re.search(rf"\b{pattern}\s*[=:]?\s*(\d+)|(\d+)-way {pattern}|(?<=\d)[x\u00d7]?{pattern}(\d+)", text)
@@ -286,11 +322,15 @@ def format_of(text: str, engine: str, model: Model, scale: float, products: list
             return name or found[1].upper()
     if engine in ("llamacpp", "ik_llama.cpp"):
         return "Q4_K_M"
-    room = 0.6 * sum(product.memory for product in products)
-    return next((form for form in ("bf16", "fp8") if nominal(model.params or 0, form) * scale < room), "gptq-int4")
+    room = sum(product.memory for product in products)
+    native = native_format(None, None, model)
+    if scale == 1.0 and native not in ("bf16", "fp16", "fp32") and nominal(model.params or 0, native) < 0.85 * room:
+        return native
+    fitting = (form for form in ("bf16", "fp8") if nominal(model.params or 0, form) * scale < 0.6 * room)
+    return next(fitting, "gptq-int4")
 
 
-def asked(arm: str, common: str) -> tuple[Workload, str, float | None]:
+def asked(arm: str, common: str, usual: str = "decode") -> tuple[Workload, str, float | None]:
     """What is compared and under which workload, and requests a second where the text gives them."""
     text = f"{common}. {arm}"
     rate = re.search(r"(\d+(?:\.\d+)?)\s*(?:req(?:uests?)?\s*(?:/|per)\s*s)", text)
@@ -303,6 +343,7 @@ def asked(arm: str, common: str) -> tuple[Workload, str, float | None]:
     if "latency" in text and rate:
         return Workload(count or 16, length or 1024, 256), "latency", float(rate[1])
     many = re.search(r"throughput|aggregate|peak|sustain|total tok|req(?:uest)?s?(?:/| per )s|tok/s total", text)
+    many = many or (usual == MANY and count != 1 and not re.search(ALONE, text))
     if re.search(r"sustain", text):
         return Workload(256, length or 1024, 256), "sustained", float(rate[1]) if rate else None
     if many:
@@ -342,5 +383,7 @@ def _concurrency(text: str) -> int | None:
     if re.search(r"single[- ](?:stream|user|request)|batch(?: size)? 1\b|\bone (?:stream|user|request)", text):
         return 1
     found = re.search(r"(?:concurrency|batch(?: size)?|\bbs|\bc)\s*[=:]?\s*(\d+)", text)
-    found = found or re.search(r"(\d+)\s*(?:concurrent|parallel|streams|users|clients)", text)
+    found = found or re.search(
+        r"(\d+)\s*(?:concurren|parallel|streams|users|clients|simultaneous|requests?\b(?! *(?:/|per)))", text
+    )
     return int(found[1]) if found else None

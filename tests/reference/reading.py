@@ -114,6 +114,13 @@ def nearest(params: float) -> Model:
     return min(dense, key=lambda model: abs((model.params or 0) / params - 1))
 
 
+def staged(row: Row) -> Row:
+    """The inputs of a row, with the stage of a pipeline that it is about."""
+    inputs: Row = row["inputs"]
+    last = re.search(r"\blast (?:worker|stage|rank|gpu)", str(row.get("what", "")).lower())
+    return {**inputs, "stage": int(inputs.get("pp", 1)) - 1} if last else inputs
+
+
 def model_of(inputs: Row) -> Model:
     """The model that a row names: of the catalogue, with what the row says of it besides."""
     text = str(inputs.get("model", ""))
@@ -127,7 +134,8 @@ def model_of(inputs: Row) -> Model:
     if "num_key_value_heads" in dims and "num_attention_heads" not in config | dims:
         config["num_attention_heads"] = dims["num_key_value_heads"]
     config |= dims
-    config |= {key: value for key, value in _hybrid(inputs).items() if key not in config}
+    if "linear" not in config:
+        config |= {key: value for key, value in _hybrid(inputs).items() if key not in config}
     return replace(
         found,
         config=config,
@@ -150,14 +158,14 @@ def _hybrid(inputs: Row) -> dict[str, Any]:
     layers, full = said["layers"], said["attention_layers"]
     linear = {
         "key_heads": said.get("linear_key_heads", 16),
-        "value_heads": said.get("linear_value_heads", 2 * said["heads"]),
+        "value_heads": said.get("linear_value_heads", 2 * said.get("heads", 16)),
         "key_dim": said.get("linear_key_dim", 128),
         "value_dim": said.get("linear_value_dim", 128),
         "kernel": said.get("kernel", 4),
     }
     return {
         "num_hidden_layers": layers,
-        "num_attention_heads": said["heads"],
+        "num_attention_heads": said.get("heads", 4 * said["kv_heads"]),
         "num_key_value_heads": said["kv_heads"],
         "head_dim": said["head_dim"],
         "hidden_size": said.get("hidden", 5120),

@@ -13,7 +13,7 @@ from mgpu.memory import diffusion, gguf
 from mgpu.memory.cache import cached
 from mgpu.memory.weights import format_of, nominal, on_gpu, rotary
 from mgpu.values.model import Model
-from tests.reference.reading import UNITS, count_of, element_of, model_named, model_of, params_of, unit_of
+from tests.reference.reading import UNITS, count_of, element_of, model_named, model_of, params_of, staged, unit_of
 
 Row = Mapping[str, Any]
 NOMINAL = {
@@ -64,7 +64,7 @@ def gguf_weights(row: Row) -> float:
 
 def vllm_weights(row: Row) -> float:
     """What vLLM's log says that loading took, of its first worker."""
-    inputs = row["inputs"]
+    inputs = staged(row)
     model = model_of(inputs)
     form = format_of(inputs["model"], _quantized(inputs), model)
     if inputs.get("dtype") == "float32":

@@ -3,7 +3,7 @@
 
 # ollama
 #   GPUs: all there are
-#   layout: pipeline 2, from 2 GPUs
+#   layout: 1 of 2 GPUs, where it fits whole: the others stay idle
 #   runtime: docker, which can give containers GPUs here
 docker run \
     --rm \
