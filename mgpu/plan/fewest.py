@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from mgpu.engines import engine_named
 from mgpu.errors import NoRoom, SpecError
 from mgpu.plan.choose import Chosen
 from mgpu.plan.copies import Copy
-from mgpu.plan.seats import seated
+from mgpu.plan.seats import refused, seated
 from mgpu.plan.sums import told, verdict
 from mgpu.plan.tasks import Site
 from mgpu.values.memory import Unknown
@@ -48,8 +47,7 @@ def _alone(site: Site, copy: Copy, allowed: Chosen, count: int) -> Task | None:
     """The task as if it were the only one; None for a number that the engine cannot use."""
     tasks = seated(site, (copy,), {copy.name: allowed}, {copy.name: count})
     task = tasks[copy.name] if tasks else None
-    refused = task and any(not complaint.warning for complaint in engine_named(copy.job.engine).fits(task))
-    return None if refused else task
+    return None if task and refused(task) else task
 
 
 def _unknown(site: Site, copy: Copy, task: Task) -> SpecError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from mgpu.engines import engine_named
 from mgpu.plan.choose import Chosen, Wish, choose
 from mgpu.plan.copies import Copy
 from mgpu.plan.links import UNKNOWN
@@ -43,33 +44,45 @@ def _apart(copy: Copy, copies: Sequence[Copy], over: Mapping[str, frozenset[str]
 def seated(site: Site, copies: Sequence[Copy], allowed: Allowed, counts: Mapping[str, int]) -> Tasks | None:
     """A task for each of `copies`, or None where there is no way to place them.
 
-    Where a task does not fit on what it got, it is tried without the GPU of these that has the least free memory, and
-    so on: another free GPU never takes the place of one that would do. Where nothing fits, it is the first way tried.
+    Where a task cannot run on what it got, or does not fit there, it is tried without the oldest of these GPUs, or the
+    one with the least free memory, and so on: another free GPU never takes the place of one that would do. Where
+    nothing helps, it is the first way tried.
     """
     first: Tasks | None = None
-    while True:
+    for _ in range(TRIES):
         asked = wishes(copies, allowed, counts)
         chosen = choose(asked, site.links)
         if chosen is None:
             return first
         tasks = {copy.name: tasked(site, copy, chosen[copy.name]) for copy in copies}
         first = first or tasks
-        short = next((wish for wish in asked if not fits(tasks[wish.task])), None)
+        short = next((wish for wish in asked if refused(tasks[wish.task]) or not fits(tasks[wish.task])), None)
         if short is None:
             return tasks
-        if len(short.allowed) <= short.count:
+        if len(short.allowed) <= short.count or len({_kind(gpu) for gpu in short.allowed}) == 1:
             return first
         allowed = {**allowed, short.task: _without_the_least(short, tasks[short.task])}
+    return first
+
+
+TRIES = 64
+"""GPUs that are tried without, one after the other, before it is given up."""
 
 
 def _without_the_least(wish: Wish, task: Task) -> Chosen:
-    """What a task may have, less the smallest of the GPUs that it does not fit on."""
-    least = min(task.gpus, key=_free)
+    """What a task may have, less the oldest of the GPUs that its engine refuses, or the smallest that it got."""
+    old = refused(task)
+    least = min(task.gpus, key=lambda gpu: (gpu.compute_capability or (0, 0) if old else (0, 0), gpu.free, -gpu.index))
     return tuple(gpu for gpu in wish.allowed if gpu is not least)
 
 
-def _free(gpu: Gpu) -> tuple[int, int]:
-    return gpu.free, -gpu.index
+def _kind(gpu: Gpu) -> tuple[str, tuple[int, int] | None, int]:
+    return gpu.name, gpu.compute_capability, gpu.free
+
+
+def refused(task: Task) -> bool:
+    """Whether its engine cannot run it on the GPUs that it has, in this layout."""
+    return bool(task.gpus) and any(not one.warning for one in engine_named(task.job.engine).fits(task))
 
 
 def fits(task: Task) -> bool:

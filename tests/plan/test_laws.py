@@ -104,7 +104,7 @@ def test_more_context_never_needs_less(machine: Machine, text: str, context: int
     assert isinstance(more.memory, tuple)
     assert sum(one.total.expected for one in less.memory) <= sum(one.total.expected for one in more.memory)
     assert fits(less) or not fits(more)
-    if less.split == more.split:
+    if less.job.engine not in ("llamacpp", "ollama"):  # those move layers where there is room
         for one, other in zip(less.memory, more.memory, strict=True):
             assert one.total.expected <= other.total.expected
             assert one.over() <= other.over()
