@@ -139,11 +139,22 @@ def _text(wanted: Wanted, rows: list[dict[str, Any]], date: str, options: argpar
     first = next((row for row in rows if row["verdict"] != "does not fit" and row["usd_per_hour"] is not None), None)
     lines.append("")
     if first:
-        lines.append(f"the cheapest is {first['machine']} at {first['usd_per_hour']:.2f} USD an hour")
+        lines.append(
+            f"the cheapest is {first['machine']} at {first['usd_per_hour']:.2f} USD an hour{_roomy(rows, first)}"
+        )
     load = next((row["workload"] for row in rows if row["workload"]), None)
     lines.append(f"{wanted.context} tokens a request; tok/s: {load or 'not known'}, give or take a third")
     lines.append(f"prices of {date}: they move; --prices FILE takes yours")
     return "\n".join(lines)
+
+
+def _roomy(rows: list[dict[str, Any]], first: dict[str, Any]) -> str:
+    """Where the cheapest is tight, the cheapest that is not."""
+    if first["verdict"] == "fits":
+        return ""
+    known = (row for row in rows if row["verdict"] == "fits" and row["usd_per_hour"] is not None)
+    found = next(known, None)
+    return f", but tight; with room {found['machine']} at {found['usd_per_hour']:.2f}" if found else ", but tight"
 
 
 def _cells(row: dict[str, Any]) -> tuple[str, ...]:

@@ -256,6 +256,13 @@ def test_volta_is_refused_by_builds_without_it(engine: str) -> None:
     assert verdict(planned("Qwen/Qwen3-8B", 1, "1xt4", engine, context_length=1024)) is not None
 
 
+def test_gpt_oss_wants_ampere() -> None:
+    with pytest.raises(SpecError) as caught:
+        planned("openai/gpt-oss-20b", 2, "2xt4", context_length=8192)
+    assert "is not built for t4 and MXFP4" in caught.value.problems[0].message
+    assert verdict(planned("openai/gpt-oss-20b", 1, "1xrtx-3090")) == "fits"
+
+
 def test_awq_on_volta_is_refused_by_older_ones_too() -> None:
     awq = "Qwen/Qwen2.5-32B-Instruct-AWQ"
     with pytest.raises(SpecError) as caught:
