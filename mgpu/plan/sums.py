@@ -68,7 +68,8 @@ def words(estimate: Estimate, whole: float | None = None) -> str:
         allowed = f"{gib(estimate.budget)} of the {gib(estimate.room)} free on GPU {estimate.index}"
         return f"{text}, and the engine allows itself {allowed}"
     rest = " + ".join(f"{line.name} {gib(line.bytes.expected)}" for line in outside)
-    return f"the engine fills {gib(estimate.budget)} GiB, beside it {rest}, and {free}"
+    beside = f", beside it {rest}" if rest else ""
+    return f"the engine fills {gib(estimate.budget)} GiB{beside}, and {free}"
 
 
 def gib(size: float) -> str:
