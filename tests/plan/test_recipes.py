@@ -327,3 +327,10 @@ def _memory(plan: Plan) -> tuple[Estimate, ...]:
     memory = plan.tasks[0].memory
     assert isinstance(memory, tuple)
     return memory
+
+
+def test_a_gpu_that_is_too_small_says_how_small() -> None:
+    with pytest.raises(NoRoom, match=r"GPU 1 has 23\.6 GiB free, of 30\.0 GiB that are asked for"):
+        planned(LARGE, "{count: 2, memory: 30GiB}", "2xrtx-3090")
+    with pytest.raises(NoRoom, match="GPU 0 is a NVIDIA GeForce RTX 3090"):
+        planned(LARGE, "{count: 2, name: h100}", "2xrtx-3090")
