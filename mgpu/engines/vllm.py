@@ -56,20 +56,23 @@ def check(job: Job) -> Iterable[Complaint]:
 EXPERTS = "enable-expert-parallel"
 
 
-VOLTA, TURING = (7, 0), (7, 5)
+VOLTA, TURING, AMPERE = (7, 0), (7, 5), (8, 0)
 
 
 def fits(task: Task) -> Iterable[Complaint]:
     """Equal shares, and FP8 where the GPUs have no units for it: weight only from 7.5 on (Marlin; docs, fp8.md).
 
     Its builds are for CUDA 13 since 0.20, which has left Volta out (vllm-project/vllm#39878); before that AWQ alone
-    needed 7.5 (awq.py: get_min_capability).
+    needed 7.5, as MXFP4 still needs 8.0 (awq.py, mxfp4.py: get_min_capability).
     """
     yield from on_gpus(task, "vLLM")
     known = numbers(task.version)
     yield from new_enough(task, "vLLM", TURING if not known or known >= (0, 20) else VOLTA)
     if known and known < (0, 20) and "awq" in f"{task.job.quantization} {task.job.model}".lower():
         yield from new_enough(task, "vLLM", TURING, " and AWQ")
+    model = by_name(task.job.model or "")
+    if model and "mxfp4" in (model.dtype or "") and task.job.quantization in (None, "mxfp4"):
+        yield from new_enough(task, "vLLM", AMPERE, " and MXFP4")
     yield from heads_as_placed(task, "vLLM", stages=True)
     if task.layout.tensor * task.layout.pipeline > 1:
         yield from equal_shares(task, "vLLM")

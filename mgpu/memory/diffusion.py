@@ -12,9 +12,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from mgpu.catalog.engine_memory import gib
-from mgpu.memory.serving import corrected, number, unknown
+from mgpu.memory.serving import answered, corrected, number
 from mgpu.values.engine import said
-from mgpu.values.memory import GIB, Correction, Estimate, Line, Unknown, span
+from mgpu.values.memory import GIB, Correction, Estimate, Line, span
 from mgpu.values.model import Model
 from mgpu.values.plan import Task
 
@@ -114,18 +114,11 @@ def peak(
     return base + work(height, width, batch)
 
 
-def estimates(
-    task: Task, model: Model | None, corrections: Sequence[Correction] = ()
-) -> tuple[Estimate, ...] | Unknown:
+@answered
+def estimates(task: Task, model: Model, corrections: Sequence[Correction]) -> tuple[Estimate, ...]:
     """What the task needs on each of its GPUs: each process has a whole pipeline, but where components are spread."""
-    reason = unknown(task, model)
-    if reason or model is None:
-        return reason or Unknown("its model is not known")
-    try:
-        shares = _shares(task, model)
-        return tuple(_estimate(task, shares[at], at, corrections) for at in range(len(task.gpus)))
-    except ValueError as error:
-        return Unknown(f"{error}", "model_facts: gives the sizes of a model")
+    shares = _shares(task, model)
+    return tuple(_estimate(task, shares[at], at, corrections) for at in range(len(task.gpus)))
 
 
 def kind_of(task: Task) -> str:

@@ -16,11 +16,11 @@ from mgpu.catalog.gpus import by_name as product_named
 from mgpu.memory import gguf, layers
 from mgpu.memory.cache import cached, held
 from mgpu.memory.layers import Device, Load
-from mgpu.memory.serving import USUAL_CONTEXT, corrected, known, unknown, whole
+from mgpu.memory.serving import USUAL_CONTEXT, answered, corrected, known, whole
 from mgpu.memory.weights import format_of
 from mgpu.values.engine import said
 from mgpu.values.machine import Gpu
-from mgpu.values.memory import MIB, Cache, Correction, Estimate, Line, Unknown, exactly, span
+from mgpu.values.memory import MIB, Cache, Correction, Estimate, Line, exactly, span
 from mgpu.values.model import Model, Stored
 from mgpu.values.plan import Task
 
@@ -194,21 +194,14 @@ def counts_of(task: Task, count: int) -> tuple[int, ...]:
     return layers.placed(shares, count)
 
 
-def estimates(
-    task: Task, model: Model | None, corrections: Sequence[Correction] = ()
-) -> tuple[Estimate, ...] | Unknown:
+@answered
+def estimates(task: Task, model: Model, corrections: Sequence[Correction]) -> tuple[Estimate, ...]:
     """What the task needs on each of its GPUs, in their order."""
-    reason = unknown(task, model)
-    if reason or model is None:
-        return reason or Unknown("its model is not known")
-    try:
-        chosen = setting(task, model)
-        counts = counts_of(task, len(chosen.stored.layers))
-        load = _load(model, chosen)
-        taken = _Taken(load, load.cache(chosen.context), counts)
-        return tuple(_estimate(task, model, chosen, taken, at, corrections) for at in range(len(task.gpus)))
-    except ValueError as error:
-        return Unknown(f"{error}", "model_facts: gives the sizes of a model")
+    chosen = setting(task, model)
+    counts = counts_of(task, len(chosen.stored.layers))
+    load = _load(model, chosen)
+    taken = _Taken(load, load.cache(chosen.context), counts)
+    return tuple(_estimate(task, model, chosen, taken, at, corrections) for at in range(len(task.gpus)))
 
 
 class _Taken(NamedTuple):

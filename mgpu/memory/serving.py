@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import wraps
+from typing import TYPE_CHECKING
 
 from mgpu.catalog.engine_memory import constant
 from mgpu.catalog.flags import numbers
@@ -14,6 +16,9 @@ from mgpu.values.memory import GIB, MIB, Correction, Estimate, Line, Source, Spa
 from mgpu.values.model import Model
 from mgpu.values.plan import Task
 from mgpu.values.spec import Job
+
+if TYPE_CHECKING:
+    from mgpu.memory import Estimating
 
 CALIBRATED = 0.03
 """By how much a line may differ from the same one of a boot log, up and down: allocators round."""
@@ -108,6 +113,24 @@ def unknown(task: Task, model: Model | None) -> Unknown | None:
         why = f"the sizes of {task.job.model} are not known"
         return Unknown(why, "model_facts: gives them, or --online asks the hub")
     return None
+
+
+def answered(reckon: Callable[[Task, Model, Sequence[Correction]], tuple[Estimate, ...]]) -> Estimating:
+    """`reckon` for a task with GPUs and a model that is known; else, and where it raises ValueError, the reason."""
+
+    @wraps(reckon)
+    def estimates(
+        task: Task, model: Model | None, corrections: Sequence[Correction] = ()
+    ) -> tuple[Estimate, ...] | Unknown:
+        reason = unknown(task, model)
+        if reason or model is None:
+            return reason or Unknown("its model is not known")
+        try:
+            return reckon(task, model, corrections)
+        except ValueError as error:
+            return Unknown(f"{error}", "model_facts: gives the sizes of a model")
+
+    return estimates
 
 
 def about(name: str, size: float, off: float, source: Source, why: str, outside: bool = False) -> Line:

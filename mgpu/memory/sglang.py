@@ -15,6 +15,7 @@ from mgpu.memory import vllm_peak
 from mgpu.memory.cache import cached
 from mgpu.memory.serving import (
     about,
+    answered,
     cache_element,
     context_of,
     corrected,
@@ -25,14 +26,13 @@ from mgpu.memory.serving import (
     on_each,
     stage_of,
     unconverted,
-    unknown,
     weight_format,
     whole,
 )
 from mgpu.memory.vllm_peak import Batch, Place
 from mgpu.memory.weights import on_gpu, stages
 from mgpu.values.engine import said
-from mgpu.values.memory import MIB, Cache, Correction, Estimate, Line, Unknown, span
+from mgpu.values.memory import MIB, Cache, Correction, Estimate, Line, span
 from mgpu.values.model import Model
 from mgpu.values.plan import Task
 
@@ -90,17 +90,10 @@ def half(per_token: float, tokens: int) -> float:
     return per_token * tokens / 2
 
 
-def estimates(
-    task: Task, model: Model | None, corrections: Sequence[Correction] = ()
-) -> tuple[Estimate, ...] | Unknown:
+@answered
+def estimates(task: Task, model: Model, corrections: Sequence[Correction]) -> tuple[Estimate, ...]:
     """What the task needs on each of its GPUs, in their order."""
-    reason = unknown(task, model)
-    if reason or model is None:
-        return reason or Unknown("its model is not known")
-    try:
-        return on_each(task, lambda at: _estimate(task, model, at, corrections))
-    except ValueError as error:
-        return Unknown(f"{error}", "model_facts: gives the sizes of a model")
+    return on_each(task, lambda at: _estimate(task, model, at, corrections))
 
 
 def _sizes(task: Task) -> Capacity:

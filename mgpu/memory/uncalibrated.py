@@ -14,6 +14,7 @@ from mgpu.catalog.engine_memory import constant, gib
 from mgpu.memory import vllm_peak
 from mgpu.memory.cache import cached
 from mgpu.memory.serving import (
+    answered,
     cache_element,
     context_of,
     corrected,
@@ -21,14 +22,13 @@ from mgpu.memory.serving import (
     number,
     on_each,
     stage_of,
-    unknown,
     weight_format,
     whole,
 )
 from mgpu.memory.vllm_peak import Batch, Place
 from mgpu.memory.weights import on_gpu, stages
 from mgpu.values.engine import said
-from mgpu.values.memory import GIB, Cache, Correction, Estimate, Line, Span, Unknown, span
+from mgpu.values.memory import GIB, Cache, Correction, Estimate, Line, Span, span
 from mgpu.values.model import Model
 from mgpu.values.plan import Task
 
@@ -41,17 +41,10 @@ CACHE = {"lmdeploy": "quant-policy", "tgi": "kv-cache-dtype", "tensorrt-llm": "k
 HINT = "uncalibrated"
 
 
-def estimates(
-    task: Task, model: Model | None, corrections: Sequence[Correction] = ()
-) -> tuple[Estimate, ...] | Unknown:
+@answered
+def estimates(task: Task, model: Model, corrections: Sequence[Correction]) -> tuple[Estimate, ...]:
     """What the task needs on each of its GPUs, in their order."""
-    reason = unknown(task, model)
-    if reason or model is None:
-        return reason or Unknown("its model is not known")
-    try:
-        return on_each(task, lambda at: _estimate(task, model, at, corrections))
-    except ValueError as error:
-        return Unknown(f"{error}", "model_facts: gives the sizes of a model")
+    return on_each(task, lambda at: _estimate(task, model, at, corrections))
 
 
 def budget(task: Task, free: int, total: int, weights: float, rest: float) -> int:

@@ -16,6 +16,7 @@ from mgpu.catalog.models import by_name
 from mgpu.memory import vllm_peak
 from mgpu.memory.serving import (
     about,
+    answered,
     cache_element,
     context_of,
     corrected,
@@ -26,7 +27,6 @@ from mgpu.memory.serving import (
     on_each,
     stage_of,
     unconverted,
-    unknown,
     weight_format,
     whole,
     words,
@@ -36,7 +36,7 @@ from mgpu.memory.vllm_peak import ENGINE, Batch, Joined, Place
 from mgpu.memory.weights import checkpoint, format_of, on_gpu, rotary, stages
 from mgpu.values.engine import said
 from mgpu.values.machine import Gpu
-from mgpu.values.memory import MIB, Cache, Correction, Estimate, Line, Unknown, span
+from mgpu.values.memory import MIB, Cache, Correction, Estimate, Line, span
 from mgpu.values.model import Model
 from mgpu.values.plan import Task
 
@@ -99,18 +99,11 @@ def pool(
     return max(0.0, total * utilization - weights - non_torch - activation - graphs)
 
 
-def estimates(
-    task: Task, model: Model | None, corrections: Sequence[Correction] = ()
-) -> tuple[Estimate, ...] | Unknown:
+@answered
+def estimates(task: Task, model: Model, corrections: Sequence[Correction]) -> tuple[Estimate, ...]:
     """What the task needs on each of its GPUs, in their order."""
-    reason = unknown(task, model)
-    if reason or model is None:
-        return reason or Unknown("its model is not known")
-    try:
-        chosen = setting(task, model)
-        return on_each(task, lambda at: _estimate(task, model, chosen, at, corrections))
-    except ValueError as error:
-        return Unknown(f"{error}", "model_facts: gives the sizes of a model")
+    chosen = setting(task, model)
+    return on_each(task, lambda at: _estimate(task, model, chosen, at, corrections))
 
 
 def _estimate(task: Task, model: Model, chosen: Setting, at: int, corrections: Sequence[Correction]) -> Estimate:

@@ -101,6 +101,9 @@ class _Trial:
         self.useful = min(asked, model.context) if model and model.context else asked
         self.context: Path = (*task.job.path, "context_length")
         self.known: dict[str, Verdict | None] = {}
+        fewest = task.job.gpus.fewest
+        self.most: dict[Path, Any] = {_count_path(spec, task): task.gpu_count} if fewest else {}
+        """Where the number of GPUs is left open, the most of them: trying each for every change would take long."""
 
     def verdict(self, changes: Mapping[Path, Any]) -> Verdict | None:
         """What is said of the spec with these changes; None where it cannot be placed or is not known."""
@@ -111,7 +114,7 @@ class _Trial:
 
     def _looked(self, changes: Mapping[Path, Any]) -> Verdict | None:
         try:
-            return verdict_of(self.estimating(check(changed(self.spec.document, changes))))
+            return verdict_of(self.estimating(check(changed(self.spec.document, {**self.most, **changes}))))
         except (SpecError, NoRoom, UsageError):
             return None
 
@@ -201,14 +204,19 @@ def _more(spec: Spec, machine: Machine, task: Task) -> Iterator[_Move]:
     job = task.job
     if job.gpus.count is None or job.gpus.ids or not job.gpus.count:
         return
-    written = _at(spec.document.data, (*job.path, "gpus"))
-    path: Path = (*job.path, "gpus", "count") if isinstance(written, dict) else (*job.path, "gpus")
+    path = _count_path(spec, task)
     for count in range(job.gpus.count + 1, len(machine.gpus) // job.replicas + 1):
         changes: dict[Path, Any] = {path: count}
         for name in ("tensor", "pipeline", "data"):
             if getattr(job.parallel, name) == job.gpus.count > 1:
                 changes |= {(*job.path, "parallel", name): count}
         yield _Move(changes, f"{count} GPUs in place of {job.gpus.count}", GPU + count - job.gpus.count - 1)
+
+
+def _count_path(spec: Spec, task: Task) -> Path:
+    """Where the document says how many GPUs the task wants."""
+    path: Path = (*task.job.path, "gpus")
+    return (*path, "count") if isinstance(_at(spec.document.data, path), dict) else path
 
 
 def _at(data: Any, path: Path) -> Any:

@@ -77,5 +77,6 @@ class Links:
 
 
 def words(rank: int) -> str:
-    """A rank as people say it."""
-    return (*LINK_KINDS, "an unknown link")[rank]
+    """A rank as people say it: NVLink, and the rest as nvidia-smi topo has them."""
+    kind = (*LINK_KINDS, "an unknown link")[rank]
+    return "NVLink" if kind == "NVLINK" else kind

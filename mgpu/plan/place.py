@@ -30,7 +30,8 @@ def place(spec: Spec, machine: Machine, ignore_foreign: bool = False) -> Plan:
     if placed is None:
         from mgpu.plan.refusal import refusal
 
-        raise refusal(wishes(copies, allowed, counts), machine, ignore_foreign, _ever(copies, machine, site.links))
+        ever = _ever(copies, machine, site.links)
+        raise refusal(wishes(copies, allowed, counts), copies, machine, ignore_foreign, ever)
     free_ports(copies, machine)
     tasks = addressed(spec, meeting(spec.name, placed, machine))
     return Plan(spec.name, machine, tuple(tasks[name] for name in _order(tasks)), objections(spec, tasks, machine))

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from mgpu.errors import NoRoom
 from mgpu.plan import sums
 from mgpu.plan.choose import Wish
-from mgpu.plan.fitness import unusable
+from mgpu.plan.copies import Copy
+from mgpu.plan.fitness import unfit, unusable
 from mgpu.plan.links import UNKNOWN, words
-from mgpu.values.machine import Machine
+from mgpu.values.machine import Gpu, Machine
 from mgpu.values.memory import Estimate, Unknown
 from mgpu.values.plan import Plan, Task
-from mgpu.values.spec import Spec
+from mgpu.values.spec import Gpus, Spec
 
 
-def refusal(wishes: list[Wish], machine: Machine, ignore_foreign: bool, ever: bool) -> NoRoom:
-    """The NoRoom that says what is missing."""
+def refusal(wishes: list[Wish], copies: Sequence[Copy], machine: Machine, ignore_foreign: bool, ever: bool) -> NoRoom:
+    """The NoRoom that says what is missing; `wishes` are those of the `copies`."""
     asking = [wish for wish in wishes if wish.count]
     short = next((wish for wish in asking if len(wish.allowed) < wish.count), None)
     total = len(machine.gpus)
@@ -31,7 +33,9 @@ def refusal(wishes: list[Wish], machine: Machine, ignore_foreign: bool, ever: bo
             f"{short.task} needs {_gpus(short.count)} and {_could(len(short.allowed))}, of {total} on {machine.name}"
         )
         fit = {gpu.index for gpu in short.allowed} | {gpu.index for gpu, _ in busy}
-        lines += [f"GPU {gpu.index} is not what {short.task} asks for" for gpu in machine.gpus if gpu.index not in fit]
+        asks = next(copy.job.gpus for copy in copies if copy.name == short.task)
+        others = [gpu for gpu in machine.gpus if gpu.index not in fit]
+        lines += [f"GPU {gpu.index} {_lacking(gpu, asks)}" for gpu in others]
     elif any(wish.rank < UNKNOWN for wish in asking):
         wish = next(wish for wish in asking if wish.rank < UNKNOWN)
         message = f"{wish.task} needs {_gpus(wish.count)} joined by {words(wish.rank)}, and no such set is free"
@@ -64,6 +68,12 @@ def _emptied(task: Task, estimates: tuple[Estimate, ...]) -> list[Estimate]:
     """The same if nothing else were on the GPUs."""
     memory = {gpu.index: gpu.memory for gpu in task.gpus}
     return [replace(estimate, room=memory[estimate.index]) for estimate in estimates]
+
+
+def _lacking(gpu: Gpu, asks: Gpus) -> str:
+    """Why a GPU is not what the spec asks for."""
+    why = unfit(gpu, asks) or "is not what it asks for"
+    return f"{why}, of {sums.gib(asks.memory)} GiB that are asked for" if asks.memory and "free" in why else why
 
 
 def _gpus(count: int) -> str:

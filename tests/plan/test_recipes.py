@@ -256,6 +256,13 @@ def test_volta_is_refused_by_builds_without_it(engine: str) -> None:
     assert verdict(planned("Qwen/Qwen3-8B", 1, "1xt4", engine, context_length=1024)) is not None
 
 
+def test_gpt_oss_wants_ampere() -> None:
+    with pytest.raises(SpecError) as caught:
+        planned("openai/gpt-oss-20b", 2, "2xt4", context_length=8192)
+    assert "is not built for t4 and MXFP4" in caught.value.problems[0].message
+    assert verdict(planned("openai/gpt-oss-20b", 1, "1xrtx-3090")) == "fits"
+
+
 def test_awq_on_volta_is_refused_by_older_ones_too() -> None:
     awq = "Qwen/Qwen2.5-32B-Instruct-AWQ"
     with pytest.raises(SpecError) as caught:
@@ -320,3 +327,10 @@ def _memory(plan: Plan) -> tuple[Estimate, ...]:
     memory = plan.tasks[0].memory
     assert isinstance(memory, tuple)
     return memory
+
+
+def test_a_gpu_that_is_too_small_says_how_small() -> None:
+    with pytest.raises(NoRoom, match=r"GPU 1 has 23\.6 GiB free, of 30\.0 GiB that are asked for"):
+        planned(LARGE, "{count: 2, memory: 30GiB}", "2xrtx-3090")
+    with pytest.raises(NoRoom, match="GPU 0 is a NVIDIA GeForce RTX 3090"):
+        planned(LARGE, "{count: 2, name: h100}", "2xrtx-3090")
