@@ -155,7 +155,7 @@ def _speed(task: Task) -> Facts:
         "speed",
         (
             f"about {found.tokens_per_second:,.0f} tokens/s ({band}){load}; "
-            f"{found.tpot * 1e3:.0f} ms a token, the first after {found.ttft:.1f} s; "
+            f"TPOT {found.tpot * 1e3:.0f} ms, TTFT {found.ttft:.1f} s if they come at once; "
             f"most of it goes to {found.bottleneck}"
         ),
     )

@@ -84,7 +84,8 @@ def levers(recipe: Recipe | None, at: Mapping[str, Lever]) -> Iterator[Knob]:
     )
     for name, wanted, words, cost in switches:
         if wanted and name in at:
-            yield Knob(at[name].path, at[name].value, words, cost)
+            told = f"{words} (the script has to do so too)" if at is BY_RECIPE else words
+            yield Knob(at[name].path, at[name].value, told, cost)
     if recipe.sharding in ("ddp", "none", "zero-1", "zero-2") and "stage" in at and recipe.deepspeed:
         yield Knob(at["stage"].path, recipe.stage + 1, f"stage {recipe.stage + 1} of ZeRO", 1)
     if recipe.micro_batch > 1 and "micro_batch" in at:

@@ -24,7 +24,7 @@ from mgpu.values.speed import Part, Speed, Workload
 BAND = (0.65, 1.3)
 """What was measured, as a share of the estimate, nine times in ten: 120 points of ai-dynamo/aiconfigurator@095f58a,
 systems/silicon_sample.csv, on H100, H200, B200 and B300, whose mean error is 17 %."""
-NAMES = ("reading weights", "reading the cache", "all-reduces", "prompts' arithmetic", "handing on", "the engine")
+NAMES = ("reading weights", "reading the KV cache", "all-reduces", "prefill", "pipeline hops", "the engine")
 
 
 class Seconds(NamedTuple):

@@ -33,6 +33,8 @@ def told(estimates: Sequence[Estimate], layout: Layout) -> str:
     """The sum of the GPU that lacks the most, and where several share a copy of the model also how much its weights are
     in all: ``weights 94.5 (756.3 in all) + KV cache 0.49 = 95.0 GiB, ...``."""
     one = biggest(estimates)
+    if one.budget is None and one.verdict != "does not fit":
+        return f"{gib(one.total.expected)} of the {gib(one.room)} GiB free on GPU {one.index}"
     whole = shared(estimates, layout)
     return words(one, whole if whole > 1.05 * _weights(one) else None)
 

@@ -53,8 +53,8 @@ def test_the_whole_picture() -> None:
         "  cache    186,777 tokens: 22.8 requests of 8,192 at once, or one of up to 186,777",
         "  GPUs     joined by PHB, the best there is free",
         *[line for line in picture(plans.fits(), None, CHEAP) if line.startswith("  layout ")],
-        "  speed    about 800 tokens/s (600-1,000) with 16 requests at once, 1024 tokens in, 256 out; 20 ms a token, "
-        "the first after 0.4 s; most of it goes to reading weights",
+        "  speed    about 800 tokens/s (600-1,000) with 16 requests at once, 1024 tokens in, 256 out; TPOT 20 ms, "
+        "TTFT 0.4 s if they come at once; most of it goes to reading weights",
         "  price    1.00 USD/h, 0.35 USD per million tokens written (0.28-0.46); as of 2026-11-24, my cloud; "
         "prices move",
         "  others   pipeline 2: 1.6 times slower than tensor 2",
