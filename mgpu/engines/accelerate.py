@@ -8,17 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mgpu.catalog import accelerate
 from mgpu.memory.recipes import alone, finished, of_accelerate
 from mgpu.memory.trainings import BY_RECIPE, levers, trained
 from mgpu.values.engine import Complaint, Engine, Spelling, asked_ranks, ranks, said
 from mgpu.values.flag import plain
-from mgpu.values.memory import Knob
 from mgpu.values.plan import Task
 from mgpu.values.recipe import Recipe
 from mgpu.values.spec import Job
+
+if TYPE_CHECKING:
+    from mgpu.values.memory import Knob
 
 
 def precision(job: Job) -> str:

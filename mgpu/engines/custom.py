@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 from mgpu.memory.recipes import finished
 from mgpu.memory.trainings import BY_RECIPE, estimated, levers
 from mgpu.values.engine import Engine, no_estimate
-from mgpu.values.memory import Correction, Estimate, Knob, Unknown
-from mgpu.values.model import Model
 from mgpu.values.plan import Task
 from mgpu.values.recipe import Recipe
 from mgpu.values.spec import Job
+
+if TYPE_CHECKING:
+    from mgpu.values.memory import Correction, Estimate, Knob, Unknown
+    from mgpu.values.model import Model
 
 
 def recipe(job: Job) -> Recipe | None:

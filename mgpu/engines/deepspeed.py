@@ -11,16 +11,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mgpu.memory.recipes import finished, of_deepspeed
 from mgpu.memory.trainings import BY_RECIPE, Lever, levers, trained
 from mgpu.values.engine import Complaint, Engine, Naming, Spelling, asked_ranks, ranks, said, sharing, threads
 from mgpu.values.mark import Path
-from mgpu.values.memory import Knob
 from mgpu.values.plan import Task
 from mgpu.values.recipe import Recipe
 from mgpu.values.spec import CONFIG, Job
+
+if TYPE_CHECKING:
+    from mgpu.values.memory import Knob
 
 FILE = "deepspeed.json"
 TOTAL, MICRO, STEPS = "train_batch_size", "train_micro_batch_size_per_gpu", "gradient_accumulation_steps"

@@ -8,15 +8,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from functools import cache
 from math import prod
+from typing import TYPE_CHECKING
 
 from mgpu.catalog.flags import numbers
 from mgpu.catalog.repositories import local, pipeline
 from mgpu.memory import estimates_of
 from mgpu.resources import folder
 from mgpu.values.engine import Complaint, Engine, Hub, Spelling, degree, said, threads, written
-from mgpu.values.memory import Knob
 from mgpu.values.plan import Task
 from mgpu.values.spec import Job
+
+if TYPE_CHECKING:
+    from mgpu.values.memory import Knob
 
 PROGRAM = "text_to_image.py"
 OLDEST = (0, 40)

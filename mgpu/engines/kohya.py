@@ -7,16 +7,19 @@ the precision: the script hands its own to accelerate, so the launch gets the sa
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mgpu.catalog import accelerate
 from mgpu.memory.recipes import number, on
 from mgpu.values.engine import Complaint, Engine, Spelling, asked_ranks, ranks
 from mgpu.values.flag import plain
-from mgpu.values.memory import Correction, Estimate, Knob, Unknown
-from mgpu.values.model import Model
+from mgpu.values.memory import Estimate, Knob, Unknown
 from mgpu.values.plan import Task
 from mgpu.values.spec import Job
+
+if TYPE_CHECKING:
+    from mgpu.values.memory import Correction
+    from mgpu.values.model import Model
 
 STEPS = 1600
 """What max_train_steps is where nobody says it."""

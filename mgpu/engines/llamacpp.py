@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mgpu.catalog.shards import uneven
 from mgpu.memory import estimates_of
 from mgpu.values.command import Probe
 from mgpu.values.engine import HUB_CACHE, Complaint, Engine, Hub, Spelling, one_token, said, secret, url
-from mgpu.values.memory import Knob
-from mgpu.values.model import Model
 from mgpu.values.plan import Task
 from mgpu.values.spec import Job
+
+if TYPE_CHECKING:
+    from mgpu.values.memory import Knob
+    from mgpu.values.model import Model
 
 
 def check(job: Job) -> Iterable[Complaint]:

@@ -9,15 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mgpu.memory.recipes import finished, number, of_file, of_trainer, on, targets
 from mgpu.memory.trainings import Lever, levers, trained
 from mgpu.values.engine import Complaint, Engine, asked_ranks, ranks, threads
-from mgpu.values.memory import Knob
 from mgpu.values.plan import Task
-from mgpu.values.recipe import Recipe
 from mgpu.values.spec import Job
+
+if TYPE_CHECKING:
+    from mgpu.values.memory import Knob
+    from mgpu.values.recipe import Recipe
 
 FILE = "llamafactory.yaml"
 

@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mgpu.catalog.flags import flags
 from mgpu.memory import estimates_of
 from mgpu.values.command import Probe, Trial
 from mgpu.values.engine import Complaint, Engine, said, url
-from mgpu.values.memory import Knob
 from mgpu.values.plan import Task
 from mgpu.values.spec import Job
+
+if TYPE_CHECKING:
+    from mgpu.values.memory import Knob
 
 SPREAD = "OLLAMA_SCHED_SPREAD"
 OWN = ("OLLAMA_HOST", "OLLAMA_CONTEXT_LENGTH")

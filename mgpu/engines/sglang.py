@@ -6,7 +6,7 @@ As with vLLM the spec's `quantization` is not rendered: a quantized checkpoint s
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mgpu.catalog.flags import numbers
 from mgpu.catalog.limits import context
@@ -15,9 +15,11 @@ from mgpu.catalog.shards import equal_shares, fp8, fp8_cache, heads_as_placed, h
 from mgpu.memory import estimates_of
 from mgpu.values.command import Probe
 from mgpu.values.engine import Complaint, Engine, Hub, Naming, Spelling, key_in_sight, listed_and_asked, said, written
-from mgpu.values.memory import Knob
 from mgpu.values.plan import Task
 from mgpu.values.spec import Job
+
+if TYPE_CHECKING:
+    from mgpu.values.memory import Knob
 
 SERVE_SINCE = (0, 5, 10)
 """The first version that its documentation starts with `sglang serve`; python -m sglang.launch_server warns since."""

@@ -7,7 +7,7 @@ wins, so nothing may be said in both.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mgpu.catalog.flags import numbers
 from mgpu.catalog.repositories import local
@@ -15,9 +15,11 @@ from mgpu.catalog.shards import equal_shares, fp8, fp8_cache, heads_as_placed, h
 from mgpu.memory import estimates_of
 from mgpu.values.command import Probe
 from mgpu.values.engine import Complaint, Engine, Hub, Naming, Spelling, one_token, said, url
-from mgpu.values.memory import Knob
 from mgpu.values.plan import Task
 from mgpu.values.spec import Job
+
+if TYPE_CHECKING:
+    from mgpu.values.memory import Knob
 
 CONFIG = "config.yaml"
 EXPERT = ("parallel", "expert")

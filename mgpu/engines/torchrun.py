@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mgpu.catalog.flags import numbers
 from mgpu.memory.recipes import finished
 from mgpu.memory.trainings import BY_RECIPE, levers, trained
 from mgpu.values.engine import Complaint, Engine, Spelling, ranks, threads
-from mgpu.values.memory import Knob
 from mgpu.values.plan import Task
 from mgpu.values.recipe import Recipe
 from mgpu.values.spec import Job
+
+if TYPE_CHECKING:
+    from mgpu.values.memory import Knob
 
 
 def variables(task: Task) -> Mapping[str, Any]:

@@ -8,17 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mgpu.catalog import accelerate
 from mgpu.memory.recipes import finished, number, of_accelerate, of_file, of_trainer, on, targets
 from mgpu.memory.trainings import Lever, levers, trained
 from mgpu.values.engine import Complaint, Engine, Spelling, asked_ranks, said, written
 from mgpu.values.flag import plain
-from mgpu.values.memory import Knob
 from mgpu.values.plan import Task
-from mgpu.values.recipe import Recipe
 from mgpu.values.spec import Job
+
+if TYPE_CHECKING:
+    from mgpu.values.memory import Knob
+    from mgpu.values.recipe import Recipe
 
 PRESETS = ("fsdp1", "fsdp2", "multi_gpu", "single_gpu", "zero1", "zero2", "zero3")
 TRAINERS = ("distillation", "dpo", "grpo", "kto", "reward", "rloo", "sft")

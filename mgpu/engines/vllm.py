@@ -8,7 +8,7 @@ loading, say `args: {quantization: fp8}`.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mgpu.catalog.flags import numbers
 from mgpu.catalog.limits import context
@@ -18,9 +18,11 @@ from mgpu.catalog.shards import equal_shares, fp8, fp8_cache, heads_as_placed, h
 from mgpu.memory import estimates_of
 from mgpu.values.command import Probe
 from mgpu.values.engine import Complaint, Engine, Hub, Naming, Spelling, listed_and_asked, said
-from mgpu.values.memory import Knob
 from mgpu.values.plan import Task
 from mgpu.values.spec import Job
+
+if TYPE_CHECKING:
+    from mgpu.values.memory import Knob
 
 KEY = "VLLM_API_KEY"
 

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from math import prod
+from typing import TYPE_CHECKING
 
 from mgpu.catalog.repositories import local, pipeline
 from mgpu.memory import estimates_of
 from mgpu.values.engine import Complaint, Engine, Hub, Spelling, degree, said, threads, written
-from mgpu.values.memory import Knob
 from mgpu.values.plan import Task
 from mgpu.values.spec import Job
+
+if TYPE_CHECKING:
+    from mgpu.values.memory import Knob
 
 HEADS = {"FLUX.1": 24}
 """Attention heads by the family of a model, where they are known (its transformer's config.json)."""

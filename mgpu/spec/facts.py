@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mgpu.spec.scalars import Choice, Integer, Number
 from mgpu.spec.shapes import Key, Made, Record
-from mgpu.values.model import Model
+
+if TYPE_CHECKING:
+    from mgpu.values.model import Model
 
 MOST = 2**31 - 1
 COUNT = Integer(1, MOST)
