@@ -12,6 +12,8 @@ from mgpu.values.spec import Job
 def context(job: Job, who: str, variable: str, flags: tuple[str, ...]) -> Iterator[Complaint]:
     """The warning that an engine will not start with more tokens than the model is made for: not unless the environment
     has `variable`, or one of `flags` stretches the model."""
+    if not job.context_length:
+        return
     model = job.model_facts or by_name(job.model or "")
     most = model.context if model else None
     if model is None or not most or (job.context_length or 0) <= most:

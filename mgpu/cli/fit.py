@@ -76,7 +76,10 @@ def _ways(form: str | None) -> Sequence[Way]:
     if gguf_mix(form) and form.lower() not in formats():
         return (Way("llamacpp", gguf_mix(form)),)
     if form.lower() not in formats():
-        raise UsageError(f"{form!r} is no format of weights", did_you_mean(form, [*formats(), "Q4_K_M", "Q8_0"]))
+        known = (*formats(), "Q4_K_M", "Q5_K_M", "Q6_K", "Q8_0")
+        kin = [name for name in known if name.lower().startswith(form.lower())]
+        hint = f"did you mean {' or '.join(kin)}?" if kin else did_you_mean(form, known)
+        raise UsageError(f"{form!r} is no format of weights", hint)
     return (Way("vllm", form.lower()),)
 
 

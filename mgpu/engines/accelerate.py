@@ -7,7 +7,6 @@ well, before the script: what follows the script is the script's.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from mgpu.catalog import accelerate
@@ -69,10 +68,10 @@ def recipe(job: Job) -> Recipe | None:
     if not job.recipe:
         return None
     flags = {plain(name): value for name, value in job.args.items()}
-    start = Recipe(precision="fp32", sharding=alone(asked_ranks(job) or 2))
-    return finished(
-        of_accelerate(replace(start, precision=job.recipe.get("precision", "fp32")), job.config, flags), job
-    )
+    frozen = job.recipe.get("method", "full") != "full"  # whoever freezes a model loads it in 16 bits
+    precision = job.recipe.get("precision", "bf16" if frozen else "fp32")
+    start = Recipe(precision=precision, sharding=alone(asked_ranks(job) or 2))
+    return finished(of_accelerate(start, job.config, flags), job)
 
 
 def knobs(task: Task) -> Iterable[Knob]:

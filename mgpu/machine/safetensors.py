@@ -27,12 +27,18 @@ class Entry(NamedTuple):
 
 
 def entries(path: Path) -> Iterator[Entry]:
-    """The tensors of one file. Raises ValueError for what is no such file, OSError where it cannot be read."""
+    """The tensors of one file. Raises ValueError for what is no such file, or not all of one, OSError where it cannot
+    be read."""
+    size = path.stat().st_size
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
-        if not 2 <= length <= min(LONGEST, path.stat().st_size - 8):
-            raise ValueError("its header is as long as no header can be")
-        yield from of_header(file.read(length))
+        if not 2 <= length <= min(LONGEST, size - 8):
+            raise ValueError("it is no safetensors file: its first 8 bytes are no length of a header")
+        found = list(of_header(file.read(length)))
+    whole = 8 + length + sum(entry.bytes for entry in found)
+    if size < whole:
+        raise ValueError(f"it is cut short: {size:,} of {whole:,} bytes are there")
+    yield from found
 
 
 def of_header(text: bytes) -> Iterator[Entry]:

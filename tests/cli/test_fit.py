@@ -76,3 +76,9 @@ def test_a_context_beyond_the_model_is_warned_of(capsys: pytest.CaptureFixture[s
 def test_what_is_about_a_model_wants_one(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["fit", *words]) == 2
     assert f"{words[0]} wants a model" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("said", "meant"), [("q4", "Q4_K_M"), ("gptq", "gptq-int4"), ("f8", "fp8")])
+def test_a_format_is_guessed_from_its_beginning(said: str, meant: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["fit", "llama-3.1-8b", "--quantization", said]) == 2
+    assert meant in capsys.readouterr().err

@@ -344,3 +344,13 @@ def test_a_run_knows_the_files_of_its_models(tmp_path: Path) -> None:
     assert [(name, model.origin) for name, model in machine.models] == [("./mine", "safetensors headers")]
     facts = "model_facts: {layers: 1, hidden: 64, heads: 1, intermediate: 64, vocabulary: 64}\n"
     assert snapshot.read(str(tmp_path), check(document.read("spec.yaml", text + facts))).models == ()
+
+
+def test_a_file_that_is_cut_short_tells_no_sizes(tmp_path: Path) -> None:
+    header = json.dumps({"w": {"dtype": "BF16", "shape": [4, 4], "data_offsets": [0, 32]}}).encode()
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(len(header).to_bytes(8, "little") + header + bytes(31))
+    with pytest.raises(ValueError, match="it is cut short: "):
+        list(safetensors.entries(path))
+    path.write_bytes(len(header).to_bytes(8, "little") + header + bytes(32))
+    assert [entry.bytes for entry in safetensors.entries(path)] == [32]
