@@ -19,9 +19,9 @@ Point = dict[str, str | int]
 
 RUNNER: dict[str, Point] = {
     "before lock": {"file": "machine/leases.py", "name": "take", "event": "call"},
-    "while the run's folder is made": {"file": "run/state.py", "name": "write", "event": "call"},
+    "while the run's folder is made": {"file": "machine/kept.py", "name": "write", "event": "call"},
     "after lock": {"file": "machine/leases.py", "name": "take", "event": "return"},
-    "while writing state": {"file": "run/state.py", "name": "write", "event": "c_call:rename", "nth": 2},
+    "while writing state": {"file": "machine/kept.py", "name": "write", "event": "c_call:rename", "nth": 2},
     "half handed over": {"file": "run/handover.py", "name": "send", "event": "c_return:sendall", "nth": 2},
     "after handing over": {"file": "run/executor.py", "name": "_taken", "event": "return"},
 }
