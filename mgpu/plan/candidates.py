@@ -17,8 +17,6 @@ from mgpu.values.model import Model
 from mgpu.values.plan import Layout, Task
 from mgpu.values.spec import Job, Parallel
 
-UNASKED = frozenset(("llamacpp", "ollama"))
-"""Engines that split tensors only experimentally (llama.cpp, docs/multi-gpu.md): a spec has to ask for it."""
 GROUPED = ("awq-int4", "gptq-int4", "fp8-block")
 """Formats in groups of 128, of which no GPU can have a part (vllm, quantization/fp8.py and utils/marlin_utils.py)."""
 GROUP = 128
@@ -31,6 +29,12 @@ class Ruled(NamedTuple):
 
     layout: Layout
     against: str | None
+
+
+def whole_layers(engine: Engine) -> bool:
+    """Whether an engine's own way is whole layers on each GPU: it splits tensors only where a spec asks for it (in
+    llama.cpp that is experimental, docs/multi-gpu.md)."""
+    return engine.dimensions[:1] == ("pipeline",)
 
 
 def candidates(job: Job, engine: Engine, gpus: tuple[Gpu, ...], model: Model | None) -> list[Ruled]:
@@ -59,7 +63,7 @@ def _sizes(name: str, job: Job, engine: Engine, most: int) -> list[int]:
     said: int | None = getattr(job.parallel, name)
     if said:
         return [said] if most % said == 0 else []
-    if name not in engine.dimensions or (name == "tensor" and engine.name in UNASKED):
+    if name not in engine.dimensions or (name == "tensor" and whole_layers(engine)):
         return [1]
     return [size for size in range(1, most + 1) if most % size == 0]
 
@@ -102,7 +106,7 @@ def _broken(layout: Layout, job: Job, engine: Engine, model: Model) -> Iterator[
         yield f"{model.layers} layers are less than {layout.pipeline} stages"
     if layout.expert > 1 and model.experts % layout.expert:
         yield f"{layout.expert} does not divide {model.experts} experts"
-    if tensor == 1 or engine.name in UNASKED:
+    if tensor == 1 or whole_layers(engine):
         return
     width = _width(model, layout)
     stored = format_of(job.model, job.quantization, model)
