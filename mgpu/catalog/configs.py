@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from mgpu.catalog.published import published, text_of
-from mgpu.values.model import Model, Origin
+from mgpu.values.model import Model, Origin, sizes_of
 
 Raw = Mapping[str, Any]
 
@@ -255,17 +255,4 @@ def model_of(name: str, raw: Raw, origin: Origin) -> Model | None:
 
 def described(name: str, config: Mapping[str, Any], dtype: str, origin: Origin) -> Model:
     """The model of this name with these dimensions."""
-    return Model(
-        name,
-        name,
-        dtype=dtype,
-        hidden=config.get("hidden_size"),
-        layers=config.get("num_hidden_layers"),
-        heads=config.get("num_attention_heads"),
-        kv_heads=config.get("num_key_value_heads"),
-        head_dim=config.get("head_dim"),
-        experts=config.get("moe", {}).get("num_experts", 0),
-        context=config.get("max_position_embeddings"),
-        config=config,
-        origin=origin,
-    )
+    return Model(name, name, dtype=dtype, origin=origin, **sizes_of(config))

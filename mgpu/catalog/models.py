@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from mgpu.values.model import Model
+from mgpu.values.model import Model, sizes_of
 
 TUNED = frozenset(("instruct", "it", "chat", "base", "hf", "meta"))
 """What tells how a model was trained on or packed, and nothing of its sizes."""
@@ -27,7 +27,6 @@ def models() -> tuple[Model, ...]:
 
 
 def _model(row: dict[str, Any]) -> Model:
-    config = row.get("config", {})
     return Model(
         row["id"],
         row["hf_id"],
@@ -36,15 +35,8 @@ def _model(row: dict[str, Any]) -> Model:
         row["native_dtype"],
         row.get("params_total"),
         row.get("params_text"),
-        config.get("hidden_size"),
-        config.get("num_hidden_layers"),
-        config.get("num_attention_heads"),
-        config.get("num_key_value_heads"),
-        config.get("head_dim"),
-        config.get("moe", {}).get("num_experts", 0),
-        config.get("max_position_embeddings"),
-        config,
-        row,
+        facts=row,
+        **sizes_of(row.get("config", {})),
     )
 
 

@@ -6,9 +6,10 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from mgpu.catalog.prices import Prices
-from mgpu.cli.drawing import PAINT, layout_words, money, speed_of
+from mgpu.cli.drawing import PAINT, money, speed_of
 from mgpu.plan import sums
 from mgpu.plan.bill import bill
+from mgpu.plan.reasons import named
 from mgpu.values.memory import GIB, Unknown
 from mgpu.values.plan import Plan
 
@@ -67,7 +68,7 @@ def _cells(row: Row, prices: Prices | None) -> tuple[str, ...]:
     if plan is None:
         return (row.machine, "-", "-", "no place", *("-",) * 5)
     taken = {gpu.id for task in plan.tasks for gpu in task.gpus}
-    layouts = ", ".join(dict.fromkeys(layout_words(task.layout) for task in plan.tasks if task.gpus))
+    layouts = ", ".join(dict.fromkeys(named(task.layout) for task in plan.tasks if task.gpus))
     every = [e for task in plan.tasks if task.memory and not isinstance(task.memory, Unknown) for e in task.memory]
     worst = sums.biggest(every) if every else None
     memory = f"{max(worst.taken.expected, worst.total.expected) / GIB:.1f} of {worst.room / GIB:.1f}" if worst else "-"

@@ -14,10 +14,11 @@ from mgpu.engines import engine_named
 from mgpu.plan import sums
 from mgpu.plan.bill import Bill, bill
 from mgpu.plan.models import model_of
+from mgpu.plan.reasons import named
 from mgpu.values.machine import Gpu
 from mgpu.values.memory import Estimate, Unknown
 from mgpu.values.model import Model
-from mgpu.values.plan import Layout, Plan, Task
+from mgpu.values.plan import Plan, Task
 from mgpu.values.speed import Speed
 
 GREEN, YELLOW, RED = "\033[32m", "\033[33m", "\033[31m"
@@ -100,11 +101,6 @@ def _signs(pairs: Sequence[tuple[Gpu, Estimate]]) -> Iterator[str]:
         yield f"{MISSING}  more than the GPU has"
 
 
-def layout_words(layout: Layout) -> str:
-    """A layout as people say it."""
-    return " x ".join(f"{name} {size}" for name, size in layout._asdict().items() if size > 1) or "one GPU"
-
-
 def speed_of(task: Task) -> Speed | None:
     """How fast the layout is that was chosen."""
     return task.decision.chosen.speed if task.decision and task.decision.chosen else None
@@ -139,7 +135,7 @@ def _recipe(task: Task) -> Iterator[str]:
 def _reasons(task: Task) -> Facts:
     """Why it is so: the reasons begin with what they are about."""
     if task.gpu_count > 1 and not any(reason.startswith("layout: ") for reason in task.because):
-        yield "layout", layout_words(task.layout)
+        yield "layout", named(task.layout)
     for reason in task.because:
         about, colon, why = reason.partition(": ")
         yield (about, why) if colon and len(about) < LABEL else ("", reason)

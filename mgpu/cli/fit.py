@@ -17,13 +17,14 @@ from mgpu.errors import UsageError
 from mgpu.plan import fit, guide, sums
 from mgpu.plan.bill import sold_as
 from mgpu.plan.fit import WAYS, Fitting, Wanted, Way
+from mgpu.plan.reasons import named
+from mgpu.spec.language import POLICIES
 from mgpu.values.machine import Machine
 from mgpu.values.memory import Unknown
+from mgpu.values.plan import Layout
 
 if TYPE_CHECKING:
     from mgpu.catalog.prices import Prices
-
-POLICIES = ("latency", "throughput", "capacity")
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -206,7 +207,7 @@ def _cheapest(rows: list[dict[str, Any]]) -> list[str]:
 
 
 def _cells(row: dict[str, Any]) -> tuple[str, ...]:
-    layout = " x ".join(f"{name} {size}" for name, size in row["layout"].items() if size > 1) or "one GPU"
+    layout = named(Layout(**row["layout"]))
     hour, million = row["usd_per_hour"], row["usd_per_million_tokens"]
     speed, tokens = row["tokens_per_second"], row["longest_context"]
     return (

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from mgpu.cli import show, source
 from mgpu.errors import NoRoom, SpecError, UsageError
+from mgpu.spec.language import POLICIES
 
 if TYPE_CHECKING:
     from mgpu.catalog.prices import Prices
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
     from mgpu.values.machine import Machine
     from mgpu.values.plan import Plan, Task
     from mgpu.values.spec import Spec
-
-POLICIES = ("latency", "throughput", "capacity")
 
 
 def add(parser: argparse.ArgumentParser) -> None:

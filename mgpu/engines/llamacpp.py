@@ -186,6 +186,7 @@ def spills(task: Task) -> bool:
 ENGINE = Engine(
     name="llamacpp",
     kinds=("inference",),
+    gguf=True,
     version="b10875",
     image="ghcr.io/ggml-org/llama.cpp:server-cuda-{version}",
     entrypoint=("llama-server",),

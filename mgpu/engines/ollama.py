@@ -115,6 +115,7 @@ def spills(_: Task) -> bool:
 ENGINE = Engine(
     name="ollama",
     kinds=("inference",),
+    gguf=True,
     version="0.33.0",
     image="ollama/ollama:{version}",
     entrypoint=("ollama",),

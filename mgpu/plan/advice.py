@@ -11,6 +11,7 @@ from mgpu.catalog.prices import per_hour
 from mgpu.engines import engine_named
 from mgpu.errors import MgpuError
 from mgpu.plan import sums
+from mgpu.plan.fit import COUNTS
 from mgpu.plan.fix import ACCURACY, Estimating, Fix, fixes, smaller
 from mgpu.plan.place import place
 from mgpu.spec.check import check
@@ -21,7 +22,6 @@ from mgpu.values.memory import Estimate, Unknown
 from mgpu.values.plan import Task
 from mgpu.values.spec import Spec
 
-COUNTS = (1, 2, 4, 8)
 NAMED = 3
 """As many machines are named."""
 

@@ -13,10 +13,11 @@ from mgpu.plan.candidates import candidates, ordered
 from mgpu.plan.collective import Fabric
 from mgpu.plan.reasons import best, lost, missing, named, overfull, unfit
 from mgpu.plan.speed import speed
+from mgpu.plan.sums import verdict_of
 from mgpu.values.choice import Choice, Decision
 from mgpu.values.engine import Engine, degree, said
 from mgpu.values.machine import Gpu, Link
-from mgpu.values.memory import Estimate, Unknown, Verdict
+from mgpu.values.memory import Estimate, Unknown
 from mgpu.values.model import Model
 from mgpu.values.plan import Layout
 from mgpu.values.spec import Job
@@ -37,8 +38,6 @@ SEQUENCES = (
     "OLLAMA_NUM_PARALLEL",
 )
 """What engines call the requests that they take at once."""
-GGUF = frozenset(("llamacpp", "ollama"))
-"""Engines that read GGUF files."""
 SPARE = 0.03
 """Speeds that are no further apart count as equal: then the layout with fewer stages is taken."""
 BUBBLES = 0.15
@@ -145,7 +144,7 @@ def _burden(job: Job, engine: Engine, model: Model | None, workload: Workload) -
 
 def _stored(job: Job, engine: Engine, model: Model) -> str:
     """The format of the weights that are read: what reads GGUF files never has those that the model is published in."""
-    if engine.name not in GGUF:
+    if not engine.gguf:
         return format_of(job.model, job.quantization, model)
     from mgpu.memory.llamacpp import stored_of
 
@@ -161,7 +160,7 @@ def _tried(layout: Layout, gpus: tuple[Gpu, ...], setting: Setting) -> Choice:
     """A layout with its memory and speed; a cache too small for the workload makes requests wait."""
     order = ordered(gpus, layout, setting.fabric)
     memory = setting.estimate(layout, order)
-    verdict = _worst(memory)
+    verdict = verdict_of(memory)
     burden, asked = setting.burden, setting.workload
     if burden is None:
         return Choice(layout, order, None, memory, verdict, "")
@@ -180,13 +179,6 @@ def _tried(layout: Layout, gpus: tuple[Gpu, ...], setting: Setting) -> Choice:
 def attention_of(job: Job) -> int:
     """Into how many replicas SGLang's flag divides attention."""
     return degree(job, "attn-dp-size")
-
-
-def _worst(memory: tuple[Estimate, ...] | Unknown) -> Verdict | None:
-    if isinstance(memory, Unknown):
-        return None
-    verdicts = {one.verdict for one in memory}
-    return next((word for word in ("does not fit", "tight", "fits") if word in verdicts), None)
 
 
 def held(memory: tuple[Estimate, ...] | Unknown, layout: Layout) -> int | None:

@@ -76,13 +76,6 @@ def smaller(spec: Spec, machine: Machine, task: Task, estimating: Estimating) ->
     return [fix for fix in found if fix]
 
 
-def verdict_of(estimates: tuple[Estimate, ...] | Unknown | None) -> Verdict | None:
-    """The worst verdict of a task's GPUs; None where it is not known."""
-    if not estimates or isinstance(estimates, Unknown):
-        return None
-    return sums.worst(estimates)
-
-
 def context_of(task: Task) -> int | None:
     """The tokens of one sequence that the task is planned for: the spec's, else the model's own."""
     if task.job.context_length:
@@ -114,7 +107,7 @@ class _Trial:
 
     def _looked(self, changes: Mapping[Path, Any]) -> Verdict | None:
         try:
-            return verdict_of(self.estimating(check(changed(self.spec.document, {**self.most, **changes}))))
+            return sums.verdict_of(self.estimating(check(changed(self.spec.document, {**self.most, **changes}))))
         except (SpecError, NoRoom, UsageError):
             return None
 

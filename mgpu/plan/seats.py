@@ -8,6 +8,7 @@ from mgpu.engines import engine_named
 from mgpu.plan.choose import Chosen, Wish, choose
 from mgpu.plan.copies import Copy
 from mgpu.plan.links import UNKNOWN
+from mgpu.plan.sums import verdict
 from mgpu.plan.tasks import Site, tasked
 from mgpu.spec.between import before
 from mgpu.values.machine import LINK_KINDS, Gpu
@@ -87,4 +88,4 @@ def refused(task: Task) -> bool:
 
 def fits(task: Task) -> bool:
     """Whether nothing that is known of its memory says otherwise."""
-    return not isinstance(task.memory, tuple) or all(estimate.verdict != "does not fit" for estimate in task.memory)
+    return verdict(task) != "does not fit"

@@ -14,9 +14,12 @@ WEIGHTS = "weights"
 
 def verdict(task: Task) -> Verdict | None:
     """The worst verdict of a task's GPUs; None where nothing is known."""
-    if task.memory is None or isinstance(task.memory, Unknown) or not task.memory:
-        return None
-    return worst(task.memory)
+    return verdict_of(task.memory)
+
+
+def verdict_of(memory: tuple[Estimate, ...] | Unknown | None) -> Verdict | None:
+    """The worst verdict of what is known of several GPUs."""
+    return None if not memory or isinstance(memory, Unknown) else worst(memory)
 
 
 def worst(estimates: Sequence[Estimate]) -> Verdict:

@@ -64,22 +64,22 @@ def _settled(task: Task, engine: Engine, site: Site) -> tuple[Task, str | None]:
 
     def laid(layout: Layout, gpus: Chosen) -> Task:
         trial = replace(task, layout=layout, gpus=gpus)
-        return replace(trial, split=engine.split(trial, model)) if model else trial
+        trial = replace(trial, split=engine.split(trial, model)) if model else trial
+        return replace(trial, memory=engine.memory(trial, model, site.machine.corrections))
 
-    def needs(layout: Layout, gpus: Chosen) -> tuple[Estimate, ...] | Unknown:
-        return engine.memory(laid(layout, gpus), model, site.machine.corrections)
-
-    plain = laid(task.layout, task.gpus)
     if len(task.gpus) == 1 or not _splits(task, engine) or _said(task, engine):
-        return replace(plain, memory=needs(task.layout, task.gpus)), None
+        return laid(task.layout, task.gpus), None
     from mgpu.plan.decide import decide
     from mgpu.plan.reasons import named, short
 
-    decision = decide(task.job, engine, task.gpus, site.machine.links, model, task.job.policy, needs)
+    def asked(layout: Layout, gpus: Chosen) -> tuple[Estimate, ...] | Unknown:
+        return laid(layout, gpus).memory or ()
+
+    decision = decide(task.job, engine, task.gpus, site.machine.links, model, task.job.policy, asked)
     best = decision.chosen
     if best is None:
-        return replace(plain, memory=needs(task.layout, task.gpus), decision=decision), None
-    chosen = replace(laid(best.layout, best.gpus), memory=best.memory, decision=decision)
+        return replace(laid(task.layout, task.gpus), decision=decision), None
+    chosen = replace(laid(best.layout, best.gpus), decision=decision)
     why = None if any(task.job.parallel) or engine.degrees(task.job) else short(decision, len(task.gpus))
     used = [one for one in best.memory if one.total.expected] if isinstance(best.memory, tuple) else best.gpus
     if len(used) < len(best.gpus):

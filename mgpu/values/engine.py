@@ -228,7 +228,8 @@ class Engine:
     folder; `package` is the Python package whose version is the engine's; `rendezvous`: its ranks meet at a port, which
     mgpu chooses; `config` is the name of its config file, by which `${config}` is filled in; `key` is the variable that
     holds the key which a server asks for where it has one; `finite`: it ends by itself when its work is done, and
-    listens nowhere; `degrees` are the ways of being parallel that are flags of its own, each with its number of GPUs.
+    listens nowhere; `gguf`: it reads GGUF files; `degrees` are the ways of being parallel that are flags of its own,
+    each with its number of GPUs.
 
     `check` looks at a job, `fits` at a task with its GPUs; `files` gives what is to be written before the start, by
     file name: plain data, dumped as the name's ending says, or text. Templates see the paths as ``files``, by
@@ -256,6 +257,7 @@ class Engine:
     workspace: str = "/workspace"
     rendezvous: bool = False
     finite: bool = False
+    gguf: bool = False
     shm: int | None = None
     ulimits: tuple[tuple[str, int], ...] = ()
     cache: str | None = None

@@ -70,3 +70,17 @@ class Model:
     def vocabulary(self) -> int | None:
         """Entries of the vocabulary."""
         return self.config.get("vocab_size")
+
+
+def sizes_of(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a Model that its dimensions tell, and these."""
+    return {
+        "hidden": config.get("hidden_size"),
+        "layers": config.get("num_hidden_layers"),
+        "heads": config.get("num_attention_heads"),
+        "kv_heads": config.get("num_key_value_heads"),
+        "head_dim": config.get("head_dim"),
+        "experts": config.get("moe", {}).get("num_experts", 0),
+        "context": config.get("max_position_embeddings"),
+        "config": config,
+    }

@@ -4,31 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from mgpu.catalog.models import by_name
-from mgpu.memory import diffusion, llamacpp, ollama, sglang, uncalibrated, vllm
+from mgpu.engines import engine_named
 from mgpu.values.machine import Gpu
 from mgpu.values.memory import GIB, Estimate, Unknown
-from mgpu.values.model import Model
 from mgpu.values.plan import Layout, Task
 from mgpu.values.spec import Job
+from tests.memory.known import known
 
-ESTIMATES = {
-    "vllm": vllm.estimates,
-    "sglang": sglang.estimates,
-    "llamacpp": llamacpp.estimates,
-    "ollama": ollama.estimates,
-    "tgi": uncalibrated.estimates,
-    "lmdeploy": uncalibrated.estimates,
-    "tensorrt-llm": uncalibrated.estimates,
-    "diffusers": diffusion.estimates,
-}
-SERVERS = tuple(name for name in ESTIMATES if name != "diffusers")
-
-
-def model(name: str) -> Model:
-    found = by_name(name)
-    assert found is not None
-    return found
+SERVERS = ("vllm", "sglang", "llamacpp", "ollama", "tgi", "lmdeploy", "tensorrt-llm")
 
 
 def task(engine: str, name: str, count: int = 1, size: float = 79.0, **more: Any) -> Task:
@@ -46,6 +29,8 @@ def task(engine: str, name: str, count: int = 1, size: float = 79.0, **more: Any
 
 
 def estimated(engine: str, name: str, count: int = 1, size: float = 79.0, **more: Any) -> tuple[Estimate, ...]:
-    found = ESTIMATES[engine](task(engine, name, count, size, **more), model(name), more.get("corrections", ()))
+    found = engine_named(engine).memory(
+        task(engine, name, count, size, **more), known(name), more.get("corrections", ())
+    )
     assert not isinstance(found, Unknown), found
     return found

@@ -6,18 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mgpu.catalog.models import by_name, models
 from mgpu.memory.cache import cached
 from mgpu.values.model import Model
+from tests.memory.known import LANGUAGE, known
 
 GIB, MIB = 2**30, 2**20
-LANGUAGE = [model for model in models() if model.kind == "llm"]
-
-
-def known(name: str) -> Model:
-    found = by_name(name)
-    assert found
-    return found
 
 
 @pytest.mark.parametrize(

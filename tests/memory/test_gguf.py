@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mgpu.catalog.formats import gguf_mix
-from mgpu.catalog.models import by_name, models
+from mgpu.catalog.models import models
 from mgpu.memory.gguf import placed, stored
 from mgpu.values.model import Model
+from tests.memory.known import known
 
 PUBLISHED = {
     "IQ1_S": 2.0042, "IQ1_M": 2.1460, "IQ2_XXS": 2.3824, "IQ2_XS": 2.5882, "IQ2_S": 2.7403, "IQ2_M": 2.9294,
@@ -20,12 +21,6 @@ PUBLISHED = {
     "Q4_K_M": 4.8944, "Q5_K_S": 5.5704, "Q5_K_M": 5.7036, "Q6_K": 6.5633, "Q8_0": 8.5008, "F16": 16.0005,
 }  # fmt: skip
 """Bits per weight of Llama-3.1-8B (ggml-org/llama.cpp tools/quantize/README.md at 311c2c9f0ebd)."""
-
-
-def known(name: str) -> Model:
-    found = by_name(name)
-    assert found
-    return found
 
 
 @pytest.mark.parametrize(("mix", "bits"), PUBLISHED.items())

@@ -7,19 +7,12 @@ from math import ceil
 
 import pytest
 
-from mgpu.catalog.models import by_name, models
 from mgpu.memory.parts import key, part_of, parts, tensors
 from mgpu.values.model import Model
+from tests.memory.known import LANGUAGE, known
 
-LANGUAGE = [model for model in models() if model.kind == "llm"]
 SCALED = ("deepseek-v3", "deepseek-r1")
 """Rows whose total, as the hub counts it, has the scales of the blocks too."""
-
-
-def known(name: str) -> Model:
-    found = by_name(name)
-    assert found
-    return found
 
 
 @pytest.mark.parametrize("model", LANGUAGE, ids=lambda model: model.id)

@@ -17,7 +17,8 @@ from mgpu.memory.vllm_peak import Batch, Place
 from mgpu.spec.versions import listed
 from mgpu.values.flag import plain
 from mgpu.values.memory import GIB, MIB, Correction, Unknown
-from tests.memory.serving_tasks import ESTIMATES, SERVERS, estimated, model, task
+from tests.memory.known import known
+from tests.memory.serving_tasks import SERVERS, estimated, task
 
 MODELS = ("llama-3.1-8b", "qwen3-30b-a3b", "gemma-3-27b", "gpt-oss-20b", "deepseek-v3", "llama-3.1-70b")
 contexts = st.integers(1, 512).map(lambda blocks_: 256 * blocks_)
@@ -63,7 +64,7 @@ def test_a_larger_gpu_never_makes_it_worse(engine: str, name: str, count: int, s
 
 @every_server
 def test_a_model_that_nobody_knows_is_said_to_be_unknown(engine: str) -> None:
-    found = ESTIMATES[engine](task(engine, "some/model"), None, ())
+    found = engine_named(engine).memory(task(engine, "some/model"), None, ())
     assert isinstance(found, Unknown)
     assert found.hint
 
@@ -72,7 +73,7 @@ def test_every_engine_of_these_answers_by_its_own_module() -> None:
     for name in (*SERVERS, "diffusers"):
         which = "flux.1-dev" if name == "diffusers" else "llama-3.1-8b"
         asked = task(name, which)
-        found = engine_named(name).memory(asked, model(which), ())
+        found = engine_named(name).memory(asked, known(which), ())
         assert not isinstance(found, Unknown)
         assert len(found) == 1
 
@@ -94,7 +95,7 @@ def test_a_knob_is_a_flag_of_its_engine_and_makes_it_no_larger(name: str) -> Non
 class TestVllm:
     def test_the_sampler_of_an_old_version(self) -> None:
         """1.26 GiB were measured of llama-3-8b under 0.6.5 (vllm-project/vllm#10511)."""
-        peak = vllm_peak.activation_peak(model("llama-3-8b"), Batch(256, 8192), version="0.6.5")
+        peak = vllm_peak.activation_peak(known("llama-3-8b"), Batch(256, 8192), version="0.6.5")
         assert peak / GIB == pytest.approx(1.26, rel=0.06)
 
     def test_the_three_tests_of_a_start(self) -> None:
@@ -121,8 +122,8 @@ class TestVllm:
         ],
     )  # fmt: skip
     def test_which_versions_run_which_models_with_the_newer_runner(self, version: str, name: str, newer: bool) -> None:
-        assert vllm_peak.newer_runner(version, model(name)) is newer
-        assert vllm_peak.newer_runner(version, model(name), asked="0") is False
+        assert vllm_peak.newer_runner(version, known(name)) is newer
+        assert vllm_peak.newer_runner(version, known(name), asked="0") is False
 
     def test_graphs_are_counted_where_the_version_counts_them(self) -> None:
         def graphs(version: str, **more: object) -> list[bool]:
@@ -153,12 +154,12 @@ class TestVllm:
         assert half.tokens / plain_.tokens == pytest.approx(2, rel=0.001)
 
     def test_keys_beyond_the_heads_are_copied(self) -> None:
-        sizes = [blocks(model("llama-3.1-8b"), 8192, Shape(tensor=tensor)).total for tensor in (1, 8, 16)]
+        sizes = [blocks(known("llama-3.1-8b"), 8192, Shape(tensor=tensor)).total for tensor in (1, 8, 16)]
         assert sizes[0] == 8 * sizes[1]
         assert sizes[1] == sizes[2]
 
     def test_layers_of_several_kinds_share_blocks(self) -> None:
-        mixed = blocks(model("gemma-3-27b"), 131072, Shape(batch=2048))
+        mixed = blocks(known("gemma-3-27b"), 131072, Shape(batch=2048))
         assert mixed.groups > 1
         assert mixed.total < 62 * 2 * 16 * 128 * 2 * 131072
 
@@ -166,13 +167,13 @@ class TestVllm:
     def test_a_smaller_batch_never_has_a_higher_peak(self, seqs: int, tokens: int, name: str) -> None:
         for version in ("0.11.0", "0.19.0", "0.26.0", "0.32.0"):
             peak, more = (
-                vllm_peak.activation_peak(model(name), Batch(count, tokens), Place(), version) for count in (seqs, 1024)
+                vllm_peak.activation_peak(known(name), Batch(count, tokens), Place(), version) for count in (seqs, 1024)
             )
             assert 0 < peak <= more
 
     def test_tokens_by_version(self) -> None:
         pool = 58 * GIB
-        old, new = (cache_tokens(pool, model("llama-3.1-8b"), 8192, Shape(), version) for version in ("0.11", "0.19"))
+        old, new = (cache_tokens(pool, known("llama-3.1-8b"), 8192, Shape(), version) for version in ("0.11", "0.19"))
         assert old % 16 == 0
         assert abs(new - old) < 16
 
@@ -202,22 +203,22 @@ class TestOthers:
         found = estimated("llamacpp", "llama-3.1-70b", 2, 48, context=8000, quantization="Q4_K_M")
         assert [one.cache.tokens for one in found if one.cache] == [8192, 8192]
         kept = sum(line.bytes.expected for one in found for line in one.lines if line.name == "KV cache")
-        assert kept == llamacpp.cache_bytes(model("llama-3.1-70b"), 8000, 2.0)
+        assert kept == llamacpp.cache_bytes(known("llama-3.1-70b"), 8000, 2.0)
         weights = sum(line.bytes.expected for one in found for line in one.lines if line.name == "weights")
-        stored = llamacpp.stored_of(model("llama-3.1-70b"), "x:Q4_K_M")
+        stored = llamacpp.stored_of(known("llama-3.1-70b"), "x:Q4_K_M")
         assert weights == stored.total - stored.embedding
 
     def test_a_split_that_was_chosen_is_the_one_that_is_reckoned(self) -> None:
-        wanted = llamacpp.split_of(task("llamacpp", "llama-3.1-8b", 2, 24, context=8192), model("llama-3.1-8b"))
+        wanted = llamacpp.split_of(task("llamacpp", "llama-3.1-8b", 2, 24, context=8192), known("llama-3.1-8b"))
         assert wanted is not None
         assert sum(wanted) == 32
-        assert llamacpp.split_of(task("llamacpp", "llama-3.1-8b", 1), model("llama-3.1-8b")) is None
+        assert llamacpp.split_of(task("llamacpp", "llama-3.1-8b", 1), known("llama-3.1-8b")) is None
 
     def test_the_engine_is_given_the_split_with_the_head(self) -> None:
         asked = replace(task("llamacpp", "llama-3.1-8b", 2, 24, context=8192), split=(10, 22))
         assert split(asked) == "10,23"
         assert environment(asked) == {"CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
-        found = llamacpp.estimates(asked, model("llama-3.1-8b"))
+        found = llamacpp.estimates(asked, known("llama-3.1-8b"))
         assert not isinstance(found, Unknown)
         assert [
             line.why.split(", ")[1].split(";")[0] for one in found for line in one.lines if line.name == "weights"
@@ -236,7 +237,7 @@ class TestOthers:
         "kind", ["bf16", "bnb8", "bnb4", "torchao_int8", "torchao_int4", "quanto_fp8", "gguf_q8_0"]
     )
     def test_fewer_bits_are_less_and_the_peak_is_more_than_the_load(self, kind: str) -> None:
-        flux = model("flux.1-dev")
+        flux = known("flux.1-dev")
         assert diffusion.loaded(flux, kind) <= diffusion.loaded(flux)
         assert diffusion.loaded(flux, kind) < diffusion.peak(flux, kind)
         assert diffusion.peak(flux, kind, offload=True) <= diffusion.peak(flux, kind)
@@ -254,7 +255,7 @@ class TestOthers:
         assert diffusion.precision(word) == (tool, kind)
 
     def test_components_on_two_gpus_are_the_whole_once(self) -> None:
-        whole = sum(part.bytes for part in diffusion.parts(model("flux.1-dev")))
+        whole = sum(part.bytes for part in diffusion.parts(known("flux.1-dev")))
         found = estimated("diffusers", "flux.1-dev", 2, 48, pipeline=2)
         assert sum(
             line.bytes.expected for one in found for line in one.lines if line.name == "weights"

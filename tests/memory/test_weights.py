@@ -9,18 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mgpu.catalog.formats import formats
-from mgpu.catalog.models import by_name, models
 from mgpu.memory.weights import checkpoint, format_of, nominal, on_gpu, rotary, stages
 from mgpu.values.model import Model, Stored
+from tests.memory.known import LANGUAGE, known
 
 GIB = 2**30
-LANGUAGE = [model for model in models() if model.kind == "llm"]
-
-
-def known(name: str) -> Model:
-    found = by_name(name)
-    assert found
-    return found
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,8 @@ from mgpu.catalog.machines import shorthand
 from mgpu.engines import engine_named
 from mgpu.errors import NoRoom
 from mgpu.plan import place
-from mgpu.plan.fix import Fix, fixes, verdict_of
+from mgpu.plan.fix import Fix, fixes
+from mgpu.plan.sums import verdict_of
 from mgpu.spec.check import check
 from mgpu.spec.document import read
 from mgpu.spec.edit import edited

@@ -9,7 +9,7 @@ from typing import Any
 
 from mgpu.catalog.models import by_name, models, plain
 from mgpu.memory.serving import cache_element
-from mgpu.values.model import Model
+from mgpu.values.model import Model, sizes_of
 
 Row = Mapping[str, Any]
 UNITS = {
@@ -136,17 +136,7 @@ def model_of(inputs: Row) -> Model:
     config |= dims
     if "linear" not in config:
         config |= {key: value for key, value in _hybrid(inputs).items() if key not in config}
-    return replace(
-        found,
-        config=config,
-        hidden=config.get("hidden_size"),
-        layers=config.get("num_hidden_layers"),
-        heads=config.get("num_attention_heads"),
-        kv_heads=config.get("num_key_value_heads"),
-        head_dim=config.get("head_dim"),
-        experts=config.get("moe", {}).get("num_experts", 0),
-        context=config.get("max_position_embeddings"),
-    )
+    return replace(found, **sizes_of(config))
 
 
 def _hybrid(inputs: Row) -> dict[str, Any]:

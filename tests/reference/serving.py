@@ -12,7 +12,8 @@ from typing import Any
 from mgpu.catalog.engine_memory import constant, gib
 from mgpu.catalog.formats import gguf_mix
 from mgpu.catalog.gpus import by_name as product_named
-from mgpu.memory import diffusion, llamacpp, ollama, sglang, uncalibrated, vllm, vllm_peak
+from mgpu.engines import engine_named
+from mgpu.memory import diffusion, llamacpp, sglang, vllm, vllm_peak
 from mgpu.memory.cache import cached
 from mgpu.memory.vllm_cache import Shape, cache_tokens
 from mgpu.memory.vllm_peak import Batch, Place
@@ -352,7 +353,7 @@ def fits(row: Row) -> bool:
         return (
             diffusion.peak(model, str(inputs.get("precision") or inputs.get("dtype") or "bf16")) <= task.gpus[0].memory
         )
-    found = ESTIMATES[task.job.engine](task, model, ())
+    found = engine_named(task.job.engine).memory(task, model, ())
     if isinstance(found, Unknown):
         return by_its_name(inputs, task)
     if "weights_GiB_reported" in inputs or "weights_GiB" in inputs:
@@ -405,15 +406,6 @@ def trains(row: Row) -> bool:
     found = lines(model, recipe, len(gpus))
     sizes = (line.bytes.low if line.name == "allocator slack" else line.bytes.expected for line in found)
     return sum(sizes) <= gpus[0].memory
-
-
-ESTIMATES = {
-    "vllm": vllm.estimates,
-    "sglang": sglang.estimates,
-    "llamacpp": llamacpp.estimates,
-    "ollama": ollama.estimates,
-    "tgi": uncalibrated.estimates,
-}
 
 
 def sized(answer: Callable[[Row], float]) -> Callable[[Row], float]:
