@@ -8,10 +8,10 @@ from typing import Any
 
 from mgpu.engines import ENGINES, engine_named
 from mgpu.spec.facts import FACTS
-from mgpu.spec.scalars import Anything, Choice, Duration, Flag, Integer, Settings, Size, Text
-from mgpu.spec.shapes import Array, Either, Key, Made, Record, Shape, Table
-from mgpu.values.machine import LINK_KINDS
-from mgpu.values.recipe import ATTENTIONS, LOSSES, MATRICES, METHODS, OPTIMIZERS, PRECISIONS, SHARDINGS
+from mgpu.spec.gpus import GPUS
+from mgpu.spec.recipes import RECIPE
+from mgpu.spec.scalars import Anything, Choice, Duration, Flag, Integer, Settings, Text
+from mgpu.spec.shapes import Array, Either, Key, Made, Record, Shape, Table, made
 from mgpu.values.spec import Gpus, Job, Parallel, Ready, Secret, Volume
 
 POLICIES = ("latency", "throughput", "capacity")
@@ -22,26 +22,7 @@ FLAG = r"[A-Za-z0-9][A-Za-z0-9_.-]*"
 
 NAMED = Text(NAME, "a name of small letters, digits and hyphens")
 WORD = Text(dash=False)
-NUMBER_OF_GPUS = Integer(0, 4096)
 SIZED = Integer(1, 4096)
-
-
-def _all_gpus(word: str) -> Gpus:
-    return Gpus(count=None, fewest=word == "auto")
-
-
-def _gpus(**given: Any) -> Gpus:
-    if "share" in given:
-        raise ValueError("cannot have share in this version", "leave share out: the job gets whole GPUs")
-    ids = given.pop("ids", ())
-    count = given.pop("count", len(ids) or 1)
-    if count in ("all", "auto"):
-        return Gpus(None, ids=ids, fewest=count == "auto", **given)
-    if ids and count > len(ids):
-        raise ValueError(f"asks for {count} of {len(ids)} ids", "give more ids, or leave count out")
-    if len(set(ids)) != len(ids):
-        raise ValueError("names a GPU twice in ids")
-    return Gpus(count, ids=ids, **given)
 
 
 def _volume(text: str) -> Volume:
@@ -86,34 +67,6 @@ def _regular(pattern: str) -> None:
             raise ValueError("log is not a regular expression: it is nested too deep") from None
 
 
-def _made(make: Any, **keys: Key) -> Made:
-    return Made(Record(dict, keys), lambda given: make(**given))
-
-
-GPUS = Either(
-    {
-        int: Made(NUMBER_OF_GPUS, Gpus),
-        str: Made(Choice(("all", "auto"), "give a number without quotes, all, or auto"), _all_gpus),
-        dict: _made(
-            _gpus,
-            count=Key(
-                Either({int: NUMBER_OF_GPUS, str: Choice(("all", "auto"))}, "a number, all, or auto"),
-                "how many, per replica",
-            ),
-            memory=Key(Size(), "free memory that each GPU must have, as 20GiB"),
-            name=Key(WORD, "a word in the GPU's name or its catalogue id, as rtx-4090"),
-            link=Key(
-                Made(Choice(tuple(kind.lower() for kind in LINK_KINDS)), str.upper),
-                "the worst link allowed between any two of them, as nvlink",
-            ),
-            ids=Key(Array(WORD, 1), "exactly these, by index or UUID"),
-            share=Key(Size(), "memory on a GPU shared with others (not in this version)"),
-        ),
-    },
-    "a number, all, auto, or a mapping of count, memory, name, link, ids",
-    {list: "to name them: gpus: {ids: [0, 1]}"},
-)
-
 PARALLEL = Either(
     {
         str: Made(Choice(("auto",)), lambda word: Parallel()),
@@ -144,7 +97,7 @@ SECRET = Either(
     "a name, or a mapping of name and file",
 )
 
-READY = _made(
+READY = made(
     _ready,
     http=Key(Text(r"/\S*", "a path that starts with /"), "ready when a GET of this path answers 200"),
     tcp=Key(Flag(), "ready when the port takes connections"),
@@ -184,27 +137,6 @@ ENGINE = {
     "version": Key(Text(r"[0-9A-Za-z][A-Za-z0-9._+-]*", "a version in quotes, as '0.32.0'"), "the engine's version"),
 }
 MODEL = {"model_facts": Key(FACTS, "the sizes of a model that mgpu does not know")}
-RECIPE = Record(
-    dict,
-    {
-        "method": Key(Choice(METHODS), "what is trained: all weights, or adapters of 16- or 4-bit ones"),
-        "precision": Key(Choice(PRECISIONS), "amp: fp32 weights and 16-bit computing; bf16: everything in 16 bits"),
-        "optimizer": Key(Choice(OPTIMIZERS), "the optimizer: adamw is torch's own as it comes"),
-        "sharding": Key(Choice(SHARDINGS), "how ranks share the states"),
-        "offload_optimizer": Key(Flag(), "the optimizer's states are in the host's memory"),
-        "offload_parameters": Key(Flag(), "the parameters are in the host's memory"),
-        "micro_batch": Key(Integer(1, 65536), "samples that a GPU takes at once"),
-        "sequence": Key(Integer(1), "tokens of a sample"),
-        "accumulation": Key(Integer(1), "batches between two steps of the optimizer"),
-        "checkpointing": Key(Flag(), "gradient checkpointing: activations are reckoned anew"),
-        "lora_rank": Key(Integer(1, 65536), "the rank of the adapters"),
-        "adapted": Key(Array(Choice(MATRICES), 1), "the matrices of a layer that get an adapter"),
-        "loss": Key(Choice(LOSSES), "how cross-entropy is reckoned: all logits at once, or piece by piece"),
-        "backward_step": Key(Flag(), "the optimizer steps within the backward pass"),
-        "compile": Key(Flag(), "torch.compile"),
-        "attention": Key(Choice(ATTENTIONS), "eager keeps the scores of all pairs of tokens"),
-    },
-)
 
 SCRIPT = {
     "script": Key(WORD, "the script that every rank runs, relative to the spec's folder"),

@@ -165,3 +165,8 @@ class Made:
 
     def schema(self) -> dict[str, Any]:
         return self.shape.schema()
+
+
+def made(make: Any, **keys: Key) -> Made:
+    """A mapping of these keys, made into something by `make`, which raises ValueError with the words of a problem."""
+    return Made(Record(dict, keys), lambda given: make(**given))
