@@ -70,7 +70,18 @@ def _state(run: Run, last: dict[str, Any]) -> str:
         return "ended" if what == "ended" else f"failed with {last.get('code')}"
     if run.state != "running":
         return WORDS.get(run.state, run.state)
+    if what == "restarting":
+        return _restarting(last)
     return {"started": "starting", "ready": "ready", None: "waiting"}.get(what, str(what))
+
+
+def _restarting(last: dict[str, Any]) -> str:
+    import math
+    import time
+
+    left = math.ceil(float(last["time"]) + float(last["after"]) - time.time())
+    when = f" in {left} s" if left > 0 else ""
+    return f"restarting{when} ({last['nth']} of {last['most']})"
 
 
 def _since(created: object) -> str:
@@ -81,6 +92,10 @@ def _since(created: object) -> str:
     return time.strftime("%d %b %H:%M", time.localtime(created))
 
 
+def _pid(last: dict[str, Any]) -> int | None:
+    return None if last.get("what") == "restarting" else last.get("pid")
+
+
 def _data(run: Run) -> dict[str, Any]:
     tasks = [
         {
@@ -88,7 +103,7 @@ def _data(run: Run) -> dict[str, Any]:
             "state": _state(run, run.tasks[command["task"]]),
             "gpus": command["gpus"],
             "port": command["port"],
-            "pid": run.tasks[command["task"]].get("pid"),
+            "pid": _pid(run.tasks[command["task"]]),
         }
         for command in run.data.get("commands", ())
     ]

@@ -131,7 +131,9 @@ def _followed(started: Started, options: argparse.Namespace) -> int:
 
 def _place(probe: Probe) -> str:
     """Where what the probe asks is served; nothing where it reads a log."""
-    return {"http": " at " + "/".join(probe.target.split("/")[:3]), "tcp": f" at {probe.target}", "log": ""}[probe.kind]
+    if probe.kind == "http":
+        return " at " + "/".join(probe.target.split("/")[:3])
+    return f" at {probe.target}" if probe.kind == "tcp" else ""
 
 
 def _tell(event: dict[str, Any], places: dict[str, str], many: bool) -> None:
@@ -148,15 +150,29 @@ def _tell(event: dict[str, Any], places: dict[str, str], many: bool) -> None:
     elif what == "failed":
         _narrate(f"{task} failed with {event['code']}" + (f": {event['why']}" if "why" in event else ""))
     elif what in ("late", "timeout"):
-        words = "was not ready within" if what == "late" else "ran longer than its timeout of"
+        how = "was not ready within" if what == "late" else "ran longer than its timeout of"
         why = f" ({event['why']})" if event.get("why") else ""
-        _narrate(f"{task} {words} {event['after']:g} s{why}: stopping it")
+        _narrate(f"{task} {how} {event['after']:g} s{why}: stopping it")
     elif what == "leftover":
         _narrate(f"{task} has ended and left processes behind: stopping them")
     elif what == "killed":
         _narrate(f"{task} did not stop in time: killed")
     elif what == "ended" and many:
         _narrate(f"{task} has ended")
+    elif words := _anew(event):
+        _narrate(words)
+
+
+def _anew(event: dict[str, Any]) -> str | None:
+    """What an event says of a restart, or of a server that nobody uses."""
+    task, what = event.get("task"), event["what"]
+    if what == "restarting":
+        why = event.get("cause") or event.get("why")
+        ended = f"{task} ended with {event['code']}" + (f": {why}" if why else "")
+        return f"{ended}; it is started anew in {event['after']:g} s ({event['nth']} of {event['most']})"
+    if what == "gave-up":
+        return f"{task} is not started anew: {event['why']}"
+    return f"nobody has used {task} for {event['after']:g} s: stopping it" if what == "idle" else None
 
 
 def _ended(started: Started, over: dict[str, Any] | None, asked: bool, options: argparse.Namespace) -> int:

@@ -64,6 +64,9 @@ def _command(task: Task, plan: Plan, templates: Path | None) -> Command:
         port=task.port,
         rendezvous=None if boxed else task.rendezvous,
         files=files,
+        engine=job.engine,
+        restart=job.restart if job.restart.policy != "no" else None,
+        max_idle=job.max_idle,
     )
 
 

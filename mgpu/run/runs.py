@@ -10,7 +10,7 @@ from mgpu.errors import HostError, UsageError
 from mgpu.machine import daemon, locks, processes
 from mgpu.run import state
 
-ASIDE = frozenset(("boxed", "resumed", "refused", "memory", "exited"))
+ASIDE = frozenset(("boxed", "resumed", "refused", "memory", "exited", "gave-up"))
 """Events that tell something of a task, and not how far it is."""
 HINT = "free some space, or name another folder with MGPU_STATE_DIR"
 

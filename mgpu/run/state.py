@@ -87,3 +87,11 @@ def settle_in(folder: str) -> None:
 def log(folder: str, task: str) -> str:
     """The log file of a task."""
     return os.path.join(folder, "logs", f"{task}.log")
+
+
+def size(path: str) -> int:
+    """How long a file is, in bytes; 0 where there is none."""
+    try:
+        return os.stat(path).st_size
+    except OSError:
+        return 0

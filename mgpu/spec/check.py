@@ -16,6 +16,7 @@ from mgpu.spec.nearest import did_you_mean, nearest
 from mgpu.spec.notes import BAD, Notes, called, show
 from mgpu.spec.references import KEYS as REFERRING
 from mgpu.spec.references import OPEN, texts_in
+from mgpu.spec.restarts import restart_complaints
 from mgpu.spec.shapes import Key, Record
 from mgpu.spec.versions import version_of
 from mgpu.values.document import Document
@@ -132,7 +133,8 @@ def _job(data: Any, kind: str, path: Path, notes: Notes, name: str) -> Job | Non
     for key in sorted(data.keys() & {"port", "host"} if engine.finite else ()):
         notes.add(f"{engine.name} serves nothing: it has no {key}", (*path, key), f"remove {key}", key=True)
     flags = flag_complaints(job, engine, version_of(job, engine))
-    for complaint in (*_runtime(job, engine), *_ways(job, engine), *flags, *engine.check(job)):
+    restarts = restart_complaints(job)
+    for complaint in (*_runtime(job, engine), *_ways(job, engine), *restarts, *flags, *engine.check(job)):
         add = notes.warn if complaint.warning else notes.add
         add(complaint.message, (*path, *complaint.path), complaint.hint, key=complaint.key)
     return job if len(notes.problems) == before else None

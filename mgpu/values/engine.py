@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from shlex import join
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from mgpu.values.command import Probe, Trial
@@ -215,6 +216,8 @@ def given_probe(task: Task) -> Probe | None:
         return Probe("http", url(task, ready.http), within=within)
     if ready.tcp and task.port:
         return Probe("tcp", url(task).removeprefix("http://"), within=within)
+    if ready.command:
+        return Probe("command", join(ready.command), within=within, argv=ready.command)
     return Probe("log", ready.log, within=within) if ready.log else None
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from mgpu.errors import Problem
 from mgpu.values.document import Document
@@ -56,11 +56,22 @@ class Volume(NamedTuple):
 
 
 class Ready(NamedTuple):
-    """How a job shows that it is ready: one of http (a path), tcp (True), log (a pattern); `within` in seconds."""
+    """How a job shows that it is ready: one of http (a path), tcp (True), log (a pattern), command (its words);
+    `within` in seconds."""
 
     http: str | None = None
     tcp: bool = False
     log: str | None = None
+    command: tuple[str, ...] = ()
+    within: float | None = None
+
+
+class Restart(NamedTuple):
+    """When a job that has ended is started anew: `no`, `on-failure`, or `always`; at most `max` times in any `within`
+    seconds, or in a row where that is None."""
+
+    policy: Literal["no", "on-failure", "always"] = "no"
+    max: int = 3
     within: float | None = None
 
 
@@ -104,6 +115,8 @@ class Job:
     needs: Mapping[str, str] = field(default_factory=dict)
     replicas: int = 1
     ready: Ready = Ready()
+    restart: Restart = Restart()
+    max_idle: float | None = None
 
 
 @dataclass(frozen=True)
