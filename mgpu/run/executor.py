@@ -57,6 +57,8 @@ def start(
     """
     try:
         began = time.monotonic()
+        if runs.seen(spec.name):
+            runs.single(spec.name, runs.content(spec.document.data, folder))
         told: str | None = None
         fetched: set[str] = set()
         while True:
@@ -115,7 +117,8 @@ def _taken(compiled: Compiled, folder: str, secrets: Mapping[str, Mapping[str, s
     unblocked = signal.pthread_sigmask(signal.SIG_BLOCK, handover.STOPPING)
     run = None
     try:
-        run = runs.new(compiled.spec.name, keeper.run)
+        content = runs.content(compiled.spec.document.data, folder)
+        run = runs.new(compiled.spec.name, keeper.run, content)
         gpus = {gpu for command in compiled.commands for gpu in command.gpus}
         ports = {port for command in compiled.commands for port in command.ports}
         boxed = any(command.container for command in compiled.commands)
@@ -123,7 +126,7 @@ def _taken(compiled: Compiled, folder: str, secrets: Mapping[str, Mapping[str, s
         with leases.take(gpus, ports, holder) as lease:
             preflight.ports(ports)
             configs.write(compiled.commands, folder)
-            _write(run, compiled)
+            _write(run, compiled, content)
             state.note(run.folder, "kept", pid=keeper.process.pid)
             orders = {"secrets": secrets, "starts": list(lease.starts.values())}
             sent(keeper, orders, (run.lock, *lease.fds))
@@ -137,12 +140,13 @@ def _taken(compiled: Compiled, folder: str, secrets: Mapping[str, Mapping[str, s
     return Started(run.id, run.folder, compiled, keeper.process)
 
 
-def _write(run: runs.New, compiled: Compiled) -> None:
+def _write(run: runs.New, compiled: Compiled, content: str) -> None:
     data = {
         "format": state.FORMAT,
         "id": run.id,
         "name": run.name,
         "spec": compiled.spec.document.name,
+        "content": content,
         "created": time.time(),
         "machine": compiled.plan.machine.name,
         "text": script(compiled.plan, compiled.commands),

@@ -62,7 +62,33 @@ def user() -> str:
         return str(os.getuid())
 
 
-def new(name: str, identity: str) -> New:
+def seen(name: str) -> bool:
+    """Whether there has been a run of this name: to ask whether one lives takes longer."""
+    try:
+        return any(identity.rpartition("-")[0] == name for identity in os.listdir(state.root()))
+    except OSError:
+        return False
+
+
+def single(name: str, content: str) -> None:
+    """Raise UsageError where a live run has the name; `content` tells whether it is of the same spec."""
+    for run in found():
+        if run.name == name and run.alive:
+            known = run.data.get("content")
+            same = "of this very spec, unchanged" if known == content else "of another spec, or of what this one was"
+            hint = f"stop it: mgpu stop {name}; or give this one another name: --name {name}-2"
+            raise UsageError(f"{name} is running already (run {run.id})" + (f", {same}" if known else ""), hint)
+
+
+def content(data: object, folder: str) -> str:
+    """The hash of a spec's content, and of the folder that its paths start from."""
+    import hashlib
+    import json
+
+    return hashlib.sha256(json.dumps([data, folder], sort_keys=True, default=str).encode()).hexdigest()
+
+
+def new(name: str, identity: str, content: str = "") -> New:
     """Make the folder of a new run. Raises UsageError where a live run has the name, HostError if the disk refuses."""
     root = state.root()
     try:
@@ -72,10 +98,7 @@ def new(name: str, identity: str) -> New:
         raise HostError(f"the folder of runs cannot be made: {error.strerror}: {root}", HINT) from error
     try:
         locks.lock(gate, wait=True)
-        for run in found():
-            if run.name == name and run.alive:
-                hint = f"stop it: mgpu stop {name}; or give this one another name: --name {name}-2"
-                raise UsageError(f"{name} is running already (run {run.id})", hint)
+        single(name, content)
         return _made(name, identity)
     finally:
         os.close(gate)
