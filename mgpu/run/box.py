@@ -140,6 +140,8 @@ class Box:
                 return
             api.start(self.id)
             known = api.inspect_container(self.id)
+            if known["State"]["Status"] == "created":
+                raise OSError("the engine says that it has started the container, and it has not")
         self.first = processes.read(int(known["State"].get("Pid") or 0))
         self.begun = True
         for word in sorted(self.asked):
