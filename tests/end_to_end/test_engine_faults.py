@@ -1,4 +1,4 @@
-"""Nine questions to the Docker engine, five ways for the answer to go wrong: each with its outcome, none a traceback."""
+"""Nine questions to the Docker engine, five ways for an answer to go wrong: each with its outcome, none a traceback."""
 
 from __future__ import annotations
 
