@@ -17,8 +17,9 @@ says that something failed."""
 
 class Signature(NamedTuple):
     """How a failure shows. One of `patterns` must match, each of `also` too (within `near` characters of the match; 0:
-    anywhere), and none of `unless`; no pattern matches across lines. `codes` are the exit codes it comes with, `engines`
-    those it is of, `over` the signatures that it makes idle: it says more. Named groups fill `cause` and `hint`."""
+    anywhere), and none of `unless`; no pattern matches across lines. `codes` are the exit codes it comes with,
+    `engines` those it is of, `over` the signatures that it makes idle, for it says more. Named groups of the pattern
+    fill `cause` and `hint`."""
 
     id: str
     short: str

@@ -64,7 +64,7 @@ def every(text: str, code: int | None, engine: str | None = None) -> tuple[Cause
     clean = plain(text)
     known = None if engine in OPEN else engine
     seen = [
-        _Seen(signature.rank, _line(clean, match), not (signature.engines and known), order, signature, match)
+        _Seen(signature.rank, _line(clean, match), not signature.engines, order, signature, match)
         for order, signature in enumerate(signatures())
         if _concerns(signature, code, known) and (match := _match(signature, clean))
     ]
@@ -85,9 +85,9 @@ def plain(text: str) -> str:
 
 
 def _concerns(signature: Signature, code: int | None, engine: str | None) -> bool:
-    """Whether a failure with this code, of this engine (None: any), may be this one."""
+    """Whether a failure with this code, of this engine (None: not known), may be this one."""
     by_code = not signature.codes or code is None or code in signature.codes
-    return by_code and (not signature.engines or engine is None or engine in signature.engines)
+    return by_code and (not signature.engines or engine in signature.engines)
 
 
 def _match(signature: Signature, text: str) -> re.Match[str] | None:

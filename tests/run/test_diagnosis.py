@@ -18,8 +18,8 @@ from tests.run.scene import told
 
 LOGS = Path(__file__).parent / "logs"
 BOOT_LOGS = Path(__file__).parents[1] / "memory" / "boot_logs"
-MOST = 1.0
-"""Seconds that a megabyte of any text may take, of processor time; a healthy pattern takes a hundredth."""
+MOST = 40.0
+"""Seconds of processor time that a megabyte of any text may take: one pattern that backtracks takes minutes."""
 
 
 class Excerpt(NamedTuple):
@@ -114,7 +114,7 @@ def test_signatures_are_as_they_should_be() -> None:
     ids = [name for name, _ in catalogue.rows()]
     assert len(ids) == len(set(ids))
     for name, row in catalogue.rows():
-        assert set(row["engines"] if "engines" in row else ()) <= set(ENGINES), name
+        assert set(row.get("engines", ())) <= set(ENGINES), name
         assert set(row.get("over", ())) <= set(ids), name
         assert row["source"], name
     for signature in catalogue.signatures():
@@ -125,12 +125,19 @@ def test_signatures_are_as_they_should_be() -> None:
 def test_a_text_is_read_in_a_time_that_grows_with_its_length() -> None:
     chance = random.Random(1)
     noise = "".join(chance.choices(string.printable, k=2**20))
-    dense = "CUDA out of memory. Tried to allocate " * (2**20 // 38)
-    for text in ("a" * 2**20, noise, "1" * 2**20, " " * 2**20, "/" * 2**20, dense, "[rank0]: A.B." * (2**20 // 13)):
+    repeated = (
+        "1",
+        " ",
+        "/",
+        "CUDA out of memory. Tried to allocate ",
+        "[rank0]: A.B.",
+        "[TensorRT-LLM][ERROR] CUDA runtime error in ",
+    )
+    for text in ("a" * 2**20, noise, *(piece * (2**18 // len(piece)) for piece in repeated)):
         began = time.process_time()
         diagnosis.every(text, 1)
         diagnosis.exception(text)
-        assert time.process_time() - began < 20 * MOST, text[:40]
+        assert time.process_time() - began < MOST * len(text) / 2**20, text[:40]
 
 
 def test_of_a_long_log_the_beginning_and_the_end_are_read(tmp_path: Path) -> None:
