@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+from typing import NamedTuple
 
 from mgpu.catalog.signatures import Signature, signatures
 from mgpu.values.cause import Cause
@@ -19,6 +20,22 @@ OPEN = frozenset(("custom", "task"))
 """Engines that may start any other."""
 
 _CONTROL = re.compile(r"\x1b\[[0-9;?]{0,16}[ -/]?[@-~]|[^\x20-\x7e\t\n\xa0-\U0010ffff]")
+_ENDS_A_TRACEBACK = re.compile(
+    r"^(?:\[rank\d{1,5}\]: )?(?:[A-Za-z_]\w{0,80}\.){0,8}[A-Z]\w{0,60}(?:Error|Exception): ?[^\n]{0,400}", re.M
+)
+_TELLS_NOTHING = re.compile(r"ChildFailedError|DistBackendError|gloo/transport|CalledProcessError")
+
+
+class _Seen(NamedTuple):
+    """A signature that a text shows, and where. What is smaller is likelier the cause: what stands for itself, what is
+    first in the text, what is of the engine."""
+
+    rank: int
+    line: int
+    general: bool
+    order: int
+    signature: Signature
+    match: re.Match[str]
 
 
 def read(path: str) -> str:
@@ -44,34 +61,44 @@ def every(text: str, code: int | None, engine: str | None = None) -> tuple[Cause
     """Every known failure that `text`, the log of one attempt, shows: what stands for itself before what follows from
     others, and the first in the log before the later. `code` is the exit code (128 + n for a signal, None: not known),
     `engine` the spec's word for what ran."""
-    clean = _CONTROL.sub("", text.replace("\r", "\n"))
+    clean = plain(text)
     known = None if engine in OPEN else engine
-    found = []
-    for at, signature in enumerate(signatures()):
-        if signature.codes and code is not None and code not in signature.codes:
-            continue
-        if signature.engines and known is not None and known not in signature.engines:
-            continue
-        match = _match(signature, clean)
-        if match:
-            of_engine = not (signature.engines and known)
-            found.append((signature.rank, _line(clean, match), of_engine, at, signature, match))
-    found.sort(key=lambda one: one[:4])
-    return tuple(_cause(clean, signature, match) for *_, signature, match in found)
+    seen = [
+        _Seen(signature.rank, _line(clean, match), not signature.engines, order, signature, match)
+        for order, signature in enumerate(signatures())
+        if _concerns(signature, code, known) and (match := _match(signature, clean))
+    ]
+    idle = {name for one in seen for name in one.signature.over}
+    seen.sort(key=lambda one: one[:4])
+    return tuple(_cause(clean, one) for one in seen if one.signature.id not in idle)
+
+
+def exception(text: str) -> str | None:
+    """The first error of Python's own kind that ends a traceback in `text` and says something; None without one."""
+    found = (match.group() for match in _ENDS_A_TRACEBACK.finditer(plain(text)))
+    return next((line[:LINE].strip() for line in found if not _TELLS_NOTHING.search(line)), None)
+
+
+def plain(text: str) -> str:
+    """`text` without colours and other control characters; what a progress bar overwrote, each on a line of its own."""
+    return _CONTROL.sub("", text.replace("\r", "\n"))
+
+
+def _concerns(signature: Signature, code: int | None, engine: str | None) -> bool:
+    """Whether a failure with this code, of this engine (None: not known), may be this one."""
+    by_code = not signature.codes or code is None or code in signature.codes
+    return by_code and (not signature.engines or engine in signature.engines)
 
 
 def _match(signature: Signature, text: str) -> re.Match[str] | None:
     """Where it shows first, if it does."""
     matches = [match for pattern in signature.patterns if (match := pattern.search(text))]
-    if not matches:
+    if not matches or any(pattern.search(text) for pattern in signature.unless):
         return None
     match = min(matches, key=lambda one: one.start())
-    around = text
-    if signature.near:
-        around = text[max(0, match.start() - signature.near) : match.end() + signature.near]
-    if all(pattern.search(around) for pattern in signature.also):
-        return match if not any(pattern.search(text) for pattern in signature.unless) else None
-    return None
+    near = signature.near
+    around = text[max(0, match.start() - near) : match.end() + near] if near else text
+    return match if all(pattern.search(around) for pattern in signature.also) else None
 
 
 def _line(text: str, match: re.Match[str]) -> int:
@@ -79,14 +106,15 @@ def _line(text: str, match: re.Match[str]) -> int:
     return text.rfind("\n", 0, match.start()) + 1
 
 
-def _cause(text: str, signature: Signature, match: re.Match[str]) -> Cause:
+def _cause(text: str, seen: _Seen) -> Cause:
+    signature, match = seen.signature, seen.match
     words = {name: (value or "").strip() for name, value in match.groupdict().items()}
     shown = [match, *(found for pattern in signature.also if (found := pattern.search(text)))]
     return Cause(
         id=signature.id,
         short=signature.short,
-        cause=signature.cause.format_map(words),
-        hint=signature.hint.format_map(words),
+        cause=" ".join(signature.cause.format_map(words).split()),
+        hint=" ".join(signature.hint.format_map(words).split()),
         lasting=signature.lasting,
         evidence=tuple(dict.fromkeys(_shown(text, one) for one in shown)),
         source=signature.source,
