@@ -1,7 +1,7 @@
 """Questions in, their answers out: each is asked in a child process of its own, so that none can hang the asker.
 
-A call into a driver that hangs, or to a disk of a server that is gone, cannot be interrupted, and a thread that waits in
-one keeps its process from ending. A child is killed, and left alone where even that does not end it.
+A call into a driver that hangs, or to a disk of a server that is gone, cannot be interrupted, and a thread that waits
+in one keeps its process from ending. A child is killed, and left alone where even that does not end it.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from mgpu.machine.health import Health
 from mgpu.machine.nvml import Found
-from mgpu.values.machine import Docker, Gpu
+from mgpu.values.machine import Docker, Gpu, Link
 
 LONGEST = 2**22
 """Bytes of a file that are read at most."""
@@ -126,6 +126,11 @@ class Host:
     def gpus(self) -> tuple[Gpu, ...]:
         """The GPUs that the driver tells of."""
         return self.driver.gpus if isinstance(self.driver, Found) else ()
+
+    @property
+    def links(self) -> tuple[Link, ...]:
+        """How each two of them are joined."""
+        return self.driver.links if isinstance(self.driver, Found) else ()
 
     def cards(self) -> Iterator[tuple[Gpu, Health]]:
         """Every GPU that answers, with how it does."""
