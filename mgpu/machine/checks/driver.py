@@ -64,7 +64,7 @@ def bus(host: Host) -> Finding:
         return broken("no NVIDIA GPU is to be seen in this container", GIVEN)
     return broken(
         "no NVIDIA GPU on the PCI bus",
-        "jobs with gpus: 0 run here; if there is a card, power the machine off, and check its seat and its power cables",
+        "if there is a card: power off, and check its seat and its power cables (jobs with gpus: 0 run without)",
     )
 
 
@@ -136,7 +136,7 @@ def library(host: Host) -> Finding:
         return broken(
             f"the module in the kernel is {module}, the library {installed[-1]}: the driver was updated since the boot",
             "sudo reboot",
-            "or end all that uses the GPUs, then: sudo rmmod nvidia_uvm nvidia_drm nvidia_modeset nvidia; sudo modprobe nvidia",
+            "or, once nothing uses the GPUs: sudo rmmod nvidia_uvm nvidia_drm nvidia_modeset nvidia; sudo modprobe nvidia",
         )
     return warning(f"the module is {module}, and the library {installed[-1]} lies beside it", "sudo reboot")
 

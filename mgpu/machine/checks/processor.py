@@ -14,6 +14,11 @@ FREQUENCY = "/sys/devices/system/cpu/cpu0/cpufreq"
 OWN_CLOCK = ("intel_pstate", "amd-pstate-epp", "amd_pstate_epp")
 """Drivers under which `powersave` still goes to full speed (kernel, admin-guide/pm: intel_pstate, amd-pstate)."""
 LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
+V1, V2 = "/sys/fs/cgroup/memory", "/sys/fs/cgroup"
+USED = (
+    (f"{V2}/memory.current", f"{V2}/memory.stat", "inactive_file"),
+    (f"{V1}/memory.usage_in_bytes", f"{V1}/memory.stat", "total_inactive_file"),
+)
 SOFT = 1024
 """Open files that a shell has at least, by what systemd gives. A server takes one for each request."""
 
@@ -97,7 +102,9 @@ def memory(host: Host) -> Finding:
     if "MemTotal" not in rows:
         return skipped("/proc/meminfo does not tell")
     total, available = int(rows["MemTotal"]) * 1024, int(rows.get("MemAvailable", rows["MemTotal"])) * 1024
-    limit = next((size for place in LIMITS if (size := host.number(place)) and size < total), None)
+    limits = [size for place in LIMITS if (size := host.number(place)) and size < total]
+    limit = min(limits, default=None)
+    available = min(available, limit - _taken(host)) if limit else available
     words = f"{(limit or total) / GIB:.0f} GiB" + (f" (a limit, of {total / GIB:.0f})" if limit else "")
     words += f", {available / GIB:.0f} free"
     largest = max((gpu.memory for gpu in host.gpus), default=0)
@@ -111,6 +118,15 @@ def memory(host: Host) -> Finding:
             f"{words}; {swapped / 2**20:.0f} GiB are swapped out", "end what is not needed: ps aux --sort=-rss | head"
         )
     return ok(words)
+
+
+def _taken(host: Host) -> int:
+    """Bytes that this container has of its limit, without what the kernel only caches of files (cgroup v2, v1)."""
+    for used, stats, cached in USED:
+        if (size := host.number(used)) is not None:
+            match = re.search(rf"^{cached} (\d+)$", host.text(stats) or "", re.MULTILINE)
+            return max(0, size - int(match[1] if match else 0))
+    return 0
 
 
 SAFE = "take models in safetensors, which are loaded piece by piece; offload nothing to the host"
