@@ -30,10 +30,13 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 
 def main(options: argparse.Namespace) -> int:
+    from mgpu.machine.checks import survey
     from mgpu.run import checkup
 
     began = time.monotonic()
-    host, rows = checkup.examine(checkup.chosen(options.checks))
+    which = checkup.chosen(options.checks)
+    host = survey.host()
+    rows = checkup.examine(which, host)
     seconds = time.monotonic() - began
     if options.json:
         import json

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import NamedTuple
 
 from mgpu.errors import UsageError
 from mgpu.machine import checks
-from mgpu.machine.checks import survey
 from mgpu.machine.checks.apart import Failed, Late, answers
 from mgpu.machine.checks.finding import Check, Finding, broken
 from mgpu.machine.checks.host import Host
@@ -41,11 +40,10 @@ def _names(check: Check) -> tuple[str, str, str]:
     return check.group, check.title, check.name
 
 
-def examine(which: Sequence[Check], root: str = "/", env: Mapping[str, str] | None = None) -> tuple[Host, list[Row]]:
-    """The host and what each check finds of it, in the order of the checks. Never hangs, whatever hangs on the host."""
-    host = survey.host(root, env)
+def examine(which: Sequence[Check], host: Host) -> list[Row]:
+    """What each check finds of the host, in the order of the checks. Never hangs, whatever hangs on the host."""
     said = answers([(partial(check.look, host), check.within) for check in which])
-    return host, [Row(check, _finding(check, answer)) for check, answer in zip(which, said, strict=True)]
+    return [Row(check, _finding(check, answer)) for check, answer in zip(which, said, strict=True)]
 
 
 def _finding(check: Check, answer: object) -> Finding:

@@ -136,7 +136,8 @@ def library(host: Host) -> Finding:
         return broken(
             f"the module in the kernel is {module}, the library {installed[-1]}: the driver was updated since the boot",
             "sudo reboot",
-            "or, once nothing uses the GPUs: sudo rmmod nvidia_uvm nvidia_drm nvidia_modeset nvidia; sudo modprobe nvidia",
+            "or, once nothing uses the GPUs: sudo rmmod nvidia_uvm nvidia_drm nvidia_modeset nvidia",
+            "and then: sudo modprobe nvidia",
         )
     return warning(f"the module is {module}, and the library {installed[-1]} lies beside it", "sudo reboot")
 

@@ -98,12 +98,12 @@ def numa(host: Host) -> Finding:
 
 def memory(host: Host) -> Finding:
     """Whether there is memory to load a model through."""
-    rows = dict(re.findall(r"^(\w+):\s+(\d+) kB", host.text("/proc/meminfo") or "", re.MULTILINE))
+    rows: dict[str, str] = dict(re.findall(r"^(\w+):\s+(\d+) kB", host.text("/proc/meminfo") or "", re.MULTILINE))
     if "MemTotal" not in rows:
         return skipped("/proc/meminfo does not tell")
     total, available = int(rows["MemTotal"]) * 1024, int(rows.get("MemAvailable", rows["MemTotal"])) * 1024
-    limits = [size for place in LIMITS if (size := host.number(place)) and size < total]
-    limit = min(limits, default=None)
+    given = [size for size in map(host.number, LIMITS) if size and size < total]
+    limit = min(given) if given else None
     available = min(available, limit - _taken(host)) if limit else available
     words = f"{(limit or total) / GIB:.0f} GiB" + (f" (a limit, of {total / GIB:.0f})" if limit else "")
     words += f", {available / GIB:.0f} free"
