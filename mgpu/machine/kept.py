@@ -25,7 +25,7 @@ def folder(env: Mapping[str, str] | None = None) -> str:
         return os.path.abspath(given)
     state = env.get("XDG_STATE_HOME", "")
     if not os.path.isabs(state):
-        state = os.path.join(os.path.expanduser("~"), ".local", "state")
+        state = os.path.join(env.get("HOME") or os.path.expanduser("~"), ".local", "state")
     if not os.path.isabs(state):
         from mgpu.errors import HostError
 

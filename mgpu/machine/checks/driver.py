@@ -55,9 +55,12 @@ def bus(host: Host) -> Finding:
     """Whether the machine has a card at all."""
     found = cards(host)
     if found:
-        shown = f"{len(found)} NVIDIA GPU{'s' * (len(found) > 1)} on the bus: {', '.join(found)}"
-        fewer = len(host.gpus) < len(found) and host.gpus and not host.container
-        return warning(f"{shown}; the driver tells of {len(host.gpus)}", *LOST) if fewer else ok(shown)
+        shown = f"{len(found)} NVIDIA GPU{'s' * (len(found) > 1)} on the bus"
+        if host.gpus and len(host.gpus) < len(found):
+            words = f"{shown}, {len(host.gpus)} of them for this container"
+            fewer = f"{shown} ({', '.join(found)}), and the driver tells of {len(host.gpus)}"
+            return ok(words) if host.container else warning(fewer, *LOST)
+        return ok(shown)
     if host.gpus:
         return ok(f"the driver tells of {len(host.gpus)}; the bus is not shown here")
     if host.container:

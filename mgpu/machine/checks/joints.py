@@ -19,6 +19,7 @@ SLOW = 0.25
 """Of a link's bandwidth: below this an all-reduce between two shows that something is wrong."""
 STAGES = "where it cannot be mended: parallel: {pipeline: N} moves far less between GPUs than tensor"
 RESEAT = "power off: reseat the card and its riser, or take another slot (the board's manual says which have x16)"
+RENT = "the slot is the host's: tell who rents it out, or rent another machine"
 BIOS = "look in the BIOS: the slot's generation (Auto) and its bifurcation (x16)"
 
 
@@ -27,12 +28,12 @@ def slots(host: Host) -> Finding:
     known = [(gpu, health) for gpu, health in host.cards() if health.width_now and health.generation_now]
     if not known:
         return skipped("the driver does not say how the slots are")
-    rows = [_slot(gpu, health, host.virtual) for gpu, health in known]
+    rows = [_slot(gpu, health, bool(host.virtual or host.container)) for gpu, health in known]
     best = max(filter(None, (pcie_bandwidth(h.generation_most or h.generation_now, h.width_now) for _, h in known)))
     return worst(rows, ok(f"up to {best:.0f} GB/s"))
 
 
-def _slot(gpu: Gpu, health: Health, virtual: bool) -> Finding:
+def _slot(gpu: Gpu, health: Health, rented: bool) -> Finding:
     width, most = health.width_now or 0, health.width_most or health.width_now or 0
     can, card = health.generation_most or health.generation_now or 0, health.generation_card or 0
     now = health.generation_now or 0
@@ -40,7 +41,7 @@ def _slot(gpu: Gpu, health: Health, virtual: bool) -> Finding:
     words = f"GPU {gpu.index} runs at x{width} Gen{can}, {has:.0f} GB/s of the {could:.0f} that the card can (x{most}"
     words += f" Gen{max(card, can)})"
     if width < most or (card > can and has < could / 1.9):
-        mend = ("ask who rents it out: the slot is the host's",) if virtual else (RESEAT, BIOS)
+        mend = (RENT,) if rented else (RESEAT, BIOS)
         return warning(f"{words}: loading models and traffic between GPUs are slower by so much", *mend, STAGES)
     if now < can and _busy(gpu, health):
         carried = _carries(now, width)

@@ -45,7 +45,11 @@ def looked(
 ) -> subprocess.CompletedProcess[str]:
     """The command with these words; `env` is what the host's shell has, `nvml` what shows the stub."""
     shell = {"HOME": "/home/me", "PATH": "/nowhere", **env}
-    place = {"MGPU_STATE_DIR": str(root / "state"), "DOCKER_HOST": f"unix://{root}/docker.sock", "PYTHONPATH": str(ROOT)}
+    place = {
+        "MGPU_STATE_DIR": str(root / "state"),
+        "DOCKER_HOST": f"unix://{root}/docker.sock",
+        "PYTHONPATH": str(ROOT),
+    }
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("MGPU_", "CUDA_", "FAKE_"))}
     argv = [sys.executable, "-m", "tests.machine.doctor.look", str(root), str(shm), json.dumps(shell), *words]
     all_env = {**inherited, **place, **nvml}
