@@ -1,4 +1,4 @@
-"""A made folder in, what `mgpu doctor` prints of it out: the real command, a real driver's stub, a socket for Docker."""
+"""A made folder in, what `mgpu doctor` prints of it out: the real command, the driver's stub, a socket for Docker."""
 
 from __future__ import annotations
 

@@ -17,7 +17,12 @@ NVRM = "NVRM version: NVIDIA UNIX {}  {}  Release Build  (dvs-builder@U16)  Fri 
 CLOSED, OPEN = "x86_64 Kernel Module", "Open Kernel Module for x86_64"
 UBUNTU = 'PRETTY_NAME="Ubuntu 22.04.5 LTS"\nID=ubuntu\nID_LIKE=debian\nVERSION_ID="22.04"\n'
 FEDORA = 'PRETTY_NAME="Fedora Linux 42 (Workstation Edition)"\nID=fedora\nVERSION_ID=42\n'
-MEMINFO = "MemTotal:       {} kB\nMemFree:        1000 kB\nMemAvailable:   {} kB\nSwapTotal:      {} kB\nSwapFree:       {} kB\n"
+MEMINFO = """MemTotal:       {} kB
+MemFree:        1000 kB
+MemAvailable:   {} kB
+SwapTotal:      {} kB
+SwapFree:       {} kB
+"""
 LIMITS = """Limit                     Soft Limit           Hard Limit           Units
 Max open files            {}              1048576              files
 Max locked memory         {}              unlimited            bytes
@@ -136,7 +141,7 @@ def rented() -> Files:
         **cards(8),
         **module("560.35.03", OPEN, "560.35.03", count=2),
         "/.dockerenv": "",
-        "/proc/mounts": "overlay / overlay rw,relatime 0 0\nshm /dev/shm tmpfs rw,nosuid,nodev,noexec,size=65536k 0 0\n",
+        "/proc/mounts": "overlay / overlay rw,relatime 0 0\nshm /dev/shm tmpfs rw,nosuid,nodev,size=65536k 0 0\n",
         "/proc/self/ns/pid": "-> pid:[4026533333]",
         "/run/systemd/system": None,
         "/run/lock/mgpu": None,
