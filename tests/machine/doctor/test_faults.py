@@ -1,4 +1,4 @@
-"""What the driver can do to a host, each with its stated outcome: in `machine`, where plans are made, and in `doctor`."""
+"""What the driver can do to a host, each with its stated outcome: in `machine`, in `run`, and in `doctor`."""
 
 from __future__ import annotations
 
@@ -33,12 +33,15 @@ class Fault(NamedTuple):
 
 ONE = FakeGpu()
 FAULTS = {
-    "lost": Fault([replace(ONE, handle=LOST), ONE], "lost: it fell off the bus", 1, "answering", "broken", "GPU 0 is lost"),
-    "unknown error": Fault([replace(ONE, handle=UNKNOWN), ONE], "does not answer: Unknown Error", 1, "answering", "broken",
+    "lost": Fault([replace(ONE, handle=LOST), ONE], "lost: it fell off the bus", 1, "answering", "broken",
+          "GPU 0 is lost"),
+    "unknown error": Fault([replace(ONE, handle=UNKNOWN), ONE], "does not answer: Unknown Error", 1, "answering",
+          "broken",
                            "GPU 0 does not answer: Unknown Error"),
     "driver gone": Fault([ONE, ONE], "installed but not loaded", 0, "nvml", "broken", "not loaded", DRIVER_NOT_LOADED),
     "mig on": Fault([replace(ONE, mig=1), ONE], "split by MIG", 1, "mig", "warning", "GPU 0: split by MIG"),
-    "foreign process": Fault([replace(ONE, used=900 * MIB, processes=((HOST_PIDS, 900 * MIB),)), ONE], "in use by a process",
+    "foreign process": Fault([replace(ONE, used=900 * MIB, processes=((HOST_PIDS, 900 * MIB),)), ONE],
+          "in use by a process",
                              1, "used", "warning", "GPU 0 is in use by a process"),
     "memory stays held": Fault([replace(ONE, used=9000 * MIB), ONE], "", 2, "used", "warning",
                                "GPU 0 has 8.8 GiB in use that no process has"),
