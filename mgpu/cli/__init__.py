@@ -21,6 +21,7 @@ VERBS = {
     "stop": "stop runs",
     "calibrate": "keep what the boot log of a server shows of memory, for the plans of this host",
     "machine": "show the GPUs of this host, their links, and who holds them",
+    "doctor": "look for what is wrong with this host, and say which command mends it",
     "engines": "list the engines, or explain one of them or one of its flags",
     "bench": "measure the links of this host, and keep the figures for plans",
     "new": "write a new spec from the catalogue",

@@ -10,14 +10,18 @@ import struct
 
 from mgpu.errors import HostError
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 FOLDER = "/run/lock/mgpu"
 FLOCK = "@hhqqi4x"
 """``struct flock`` on 64-bit Linux: l_type, l_whence, l_start, l_len, l_pid."""
 
 
-def place() -> str:
+def place(env: Mapping[str, str] | None = None) -> str:
     """Where the folder of the locks is, or would be. Raises HostError where it would be another one in each folder."""
-    given = os.environ.get("MGPU_LOCK_DIR") or FOLDER
+    given = (os.environ if env is None else env).get("MGPU_LOCK_DIR") or FOLDER
     if not os.path.isabs(given):
         raise HostError(f"MGPU_LOCK_DIR={given} is no absolute path, and everybody must mean the same folder by it")
     return given

@@ -3,7 +3,7 @@
  * and reads it again whenever it has changed. One fact a line, those of a GPU under its line `gpu INDEX`:
  *
  *   driver 550.90.07      init 9               the error of nvmlInit, 9 being DRIVER_NOT_LOADED
- *   cuda 12040
+ *   cuda 12040            hangs 1              nvmlInit never comes back
  *   gpu 0
  *   name NVIDIA H100 80GB HBM3                 uuid GPU-...          bus 00000000:1B:00.0
  *   total BYTES   reserved BYTES   used BYTES  memory_version 1      only the older call answers
@@ -19,6 +19,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 enum { SUCCESS, UNINITIALIZED, INVALID, NOT_SUPPORTED, NOT_FOUND = 6, TOO_SMALL, DRIVER_NOT_LOADED = 9, MISMATCH = 25 };
 enum { GPUS = 64, LANES = 36, PROCESSES = 64, NO_LINK = -3, HIDDEN = -2, SWITCH = -1, MEMORY_V2 = 0x02000028 };
@@ -38,13 +39,14 @@ typedef struct {
     char name[96], uuid[96], bus[32];
     long long total, reserved, used, memory_version, handle, calls;
     long long cc_major, cc_minor, numa, mig, utilization, temperature, power, pcie_generation, pcie_width, ecc, retired;
+    long long pcie_now, pcie_card, pcie_most, pstate, throttled, persistence;
     long long remapped[4];
     int links[LANES], ancestors[GPUS], p2p[GPUS];
     Processes compute, graphics;
 } Gpu;
 
 static Gpu gpus[GPUS];
-static int count, ready, init_error, cuda;
+static int count, ready, init_error, hangs, cuda;
 static char driver[80];
 static struct stat seen;
 
@@ -53,6 +55,7 @@ static const struct { const char *key; size_t offset; } numbers[] = {
     NUMBER(total), NUMBER(reserved), NUMBER(used), NUMBER(memory_version), NUMBER(handle), NUMBER(calls),
     NUMBER(cc_major), NUMBER(cc_minor), NUMBER(numa), NUMBER(mig), NUMBER(utilization), NUMBER(temperature),
     NUMBER(power), NUMBER(pcie_generation), NUMBER(pcie_width), NUMBER(ecc), NUMBER(retired),
+    NUMBER(pcie_now), NUMBER(pcie_card), NUMBER(pcie_most), NUMBER(pstate), NUMBER(throttled), NUMBER(persistence),
 };
 
 static void start_gpu(Gpu *gpu) {
@@ -95,6 +98,7 @@ static void line(char *text) {
     if (!strcmp(text, "driver")) snprintf(driver, sizeof driver, "%s", value);
     else if (!strcmp(text, "cuda")) cuda = atoi(value);
     else if (!strcmp(text, "init")) init_error = atoi(value);
+    else if (!strcmp(text, "hangs")) hangs = atoi(value);
     else if (!strcmp(text, "gpu") && count < GPUS) start_gpu(&gpus[count++]);
     else if (count) fact(&gpus[count - 1], text, value);
 }
@@ -110,7 +114,7 @@ static void reload(void) {
         return;
     }
     if (now.st_ino != seen.st_ino || memcmp(&now.st_mtim, &seen.st_mtim, sizeof now.st_mtim)) {
-        count = init_error = 0;
+        count = init_error = hangs = 0;
         while (fgets(text, sizeof text, file)) line(text);
         seen = now;
     }
@@ -141,7 +145,7 @@ static int pci_out(const char *bus, Pci *out) {
     return text_out(out->bus_id, sizeof out->bus_id, bus);
 }
 
-int nvmlInitWithFlags(u32 flags) { (void)flags; reload(); if (init_error) return init_error; ready++; return SUCCESS; }
+int nvmlInitWithFlags(u32 flags) { (void)flags; reload(); while (hangs) pause(); if (init_error) return init_error; ready++; return SUCCESS; }
 int nvmlInit_v2(void) { return nvmlInitWithFlags(0); }
 int nvmlShutdown(void) { if (!ready) return UNINITIALIZED; ready--; return SUCCESS; }
 const char *nvmlErrorString(int error) { return error ? "stub error" : "success"; }
@@ -166,6 +170,18 @@ NUMBER_OUT(nvmlDeviceGetPowerUsage, power)
 NUMBER_OUT(nvmlDeviceGetMaxPcieLinkGeneration, pcie_generation)
 NUMBER_OUT(nvmlDeviceGetCurrPcieLinkWidth, pcie_width)
 NUMBER_OUT(nvmlDeviceGetRetiredPagesPendingStatus, retired)
+NUMBER_OUT(nvmlDeviceGetCurrPcieLinkGeneration, pcie_now)
+NUMBER_OUT(nvmlDeviceGetGpuMaxPcieLinkGeneration, pcie_card)
+NUMBER_OUT(nvmlDeviceGetMaxPcieLinkWidth, pcie_most)
+NUMBER_OUT(nvmlDeviceGetPerformanceState, pstate)
+NUMBER_OUT(nvmlDeviceGetPersistenceMode, persistence)
+
+int nvmlDeviceGetCurrentClocksEventReasons(Gpu *gpu, u64 *out) {
+    CHECK(gpu);
+    SUPPORTED(gpu->throttled);
+    *out = gpu->throttled;
+    return SUCCESS;
+}
 
 int nvmlDeviceGetPciInfo_v3(Gpu *gpu, Pci *out) { CHECK(gpu); return pci_out(gpu->bus, out); }
 
