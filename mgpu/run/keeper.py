@@ -23,6 +23,7 @@ from mgpu.run import handover, kin, state
 from mgpu.run.probes import Watch
 from mgpu.run.starting import Starter
 from mgpu.run.task import FAILED, STOPPED, TIMED_OUT, Task
+from mgpu.run.witness import Witness
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ class Keeper:
         """There is a run: `leases` are the descriptors that hold its GPUs and ports."""
         self.tasks = {command["task"]: Task(command) for command in run["commands"]}
         self.starter.take_over(secrets, leases)
+        self.witness = Witness(self.folder, run, self.starter.caller)
 
     def keep(self) -> int:
         """Carry the run through; returns its exit code."""
@@ -59,6 +61,7 @@ class Keeper:
             self.watch_clocks()
             self.start_what_can()
             self.end_what_must()
+            self.witness.look(self.tasks.values())
             if not self.finished():
                 self.wait()
         return self.code()
@@ -275,13 +278,14 @@ def main(folder: str) -> int:
     keeper.take_over(run, given["secrets"], leases)
     try:
         code = keeper.keep()
+        by = keeper.first.name if keeper.first else None
+        keeper.witness.prove(code, by)
     except BaseException as error:
         state.note(folder, "broken", why=f"{type(error).__name__}: {error}")
         raise
     for lease, start in zip(leases, given["starts"], strict=True):
         notes.wipe(lease, start)
-    first = keeper.first
-    state.note(folder, "over", code=code, by=first.name if first else None)
+    state.note(folder, "over", code=code, by=by)
     os.close(lock)
     return code
 

@@ -64,19 +64,29 @@ def bus(index: int) -> str:
 
 
 class Stub:
-    """A folder with a stub's configuration; `env` is what a process needs to see it instead of a driver."""
+    """A folder with a stub's configuration; `env` is what a process needs to see it instead of a driver. The library
+    lies beside it as well, for a process that has no FAKE_NVML_CONF, as the keeper of a run."""
 
     def __init__(self, folder: Path) -> None:
         self.file = folder / "nvml.conf"
+        beside = folder / library().name
+        if not beside.exists():
+            beside.symlink_to(library())
         found = os.environ.get("LD_LIBRARY_PATH")
-        path = f"{library().parent}:{found}" if found else str(library().parent)
+        path = f"{folder}:{found}" if found else str(folder)
         self.env = {"LD_LIBRARY_PATH": path, "FAKE_NVML_CONF": str(self.file)}
 
     def write(
-        self, gpus: Iterable[FakeGpu] = (), *, driver: str = "550.90.07", cuda: int = 12040, init: int = 0
+        self,
+        gpus: Iterable[FakeGpu] = (),
+        *,
+        driver: str = "550.90.07",
+        cuda: int = 12040,
+        init: int = 0,
+        hang: int = 0,
     ) -> Stub:
-        """Show these GPUs from now on, also to processes that run already."""
-        lines = [f"driver {driver}", f"cuda {cuda}", f"init {init}"]
+        """Show these GPUs from now on, also to processes that run already. `hang` seconds pass before each answer."""
+        lines = [f"driver {driver}", f"cuda {cuda}", f"init {init}", *([f"hang {hang}"] if hang else [])]
         for index, gpu in enumerate(gpus):
             lines += [f"gpu {index}", *_facts(index, gpu)]
         new = self.file.with_suffix(".new")
@@ -92,7 +102,9 @@ def stub_nvml(folder: Path, gpus: Iterable[FakeGpu] = (), **driver: int) -> dict
 
 def no_nvml(folder: Path) -> dict[str, str]:
     """The variables under which a process finds no NVML at all, whatever this machine has."""
-    (folder / "libnvidia-ml.so.1").write_text("not a library\n")
+    file = folder / "libnvidia-ml.so.1"
+    file.unlink(missing_ok=True)  # it may lead to the stub
+    file.write_text("not a library\n")
     return {"LD_LIBRARY_PATH": str(folder)}
 
 
@@ -104,7 +116,7 @@ def library() -> Path:
         built.parent.mkdir(parents=True, exist_ok=True)
         new = built.with_suffix(f".{os.getpid()}")
         flags = ["-shared", "-fPIC", "-O1", "-Wall", "-Wextra", f"-Wl,-soname,{built.name}"]
-        subprocess.run(["gcc", *flags, "-o", new, SOURCE], check=True)
+        subprocess.run(["gcc", *flags, "-o", new, SOURCE, "-ldl"], check=True)
         new.replace(built)
     return built
 

@@ -1,6 +1,7 @@
 /*
  * A libnvidia-ml.so.1 without a GPU: it answers the calls that mgpu makes from the text file that FAKE_NVML_CONF names,
- * and reads it again whenever it has changed. One fact a line, those of a GPU under its line `gpu INDEX`:
+ * else from nvml.conf beside the file that it was loaded as, and reads it again whenever it has changed. One fact a
+ * line, those of a GPU under its line `gpu INDEX`:
  *
  *   driver 550.90.07      init 9               the error of nvmlInit, 9 being DRIVER_NOT_LOADED
  *   cuda 12040
@@ -10,15 +11,18 @@
  *   handle 15     calls 15                     the error of getting the handle, or of every call, 15 being GPU_IS_LOST
  *   process PID BYTES   graphics PID BYTES     link LANE PEER        -1: a switch, -2: a switch that a guest cannot see
  *   ancestor PEER LEVEL                        p2p PEER STATUS
- *   remapped CORRECTABLE UNCORRECTABLE PENDING FAILED
+ *   remapped CORRECTABLE UNCORRECTABLE PENDING FAILED               hang SECONDS   that each call takes
  *
  * and the numbers of `numbers` below; -1 is NOT_SUPPORTED. The structures are those of nvml.h 12.
  */
+#define _GNU_SOURCE
+#include <dlfcn.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 enum { SUCCESS, UNINITIALIZED, INVALID, NOT_SUPPORTED, NOT_FOUND = 6, TOO_SMALL, DRIVER_NOT_LOADED = 9, MISMATCH = 25 };
 enum { GPUS = 64, LANES = 36, PROCESSES = 64, NO_LINK = -3, HIDDEN = -2, SWITCH = -1, MEMORY_V2 = 0x02000028 };
@@ -44,7 +48,7 @@ typedef struct {
 } Gpu;
 
 static Gpu gpus[GPUS];
-static int count, ready, init_error, cuda;
+static int count, ready, init_error, cuda, hang;
 static char driver[80];
 static struct stat seen;
 
@@ -95,12 +99,21 @@ static void line(char *text) {
     if (!strcmp(text, "driver")) snprintf(driver, sizeof driver, "%s", value);
     else if (!strcmp(text, "cuda")) cuda = atoi(value);
     else if (!strcmp(text, "init")) init_error = atoi(value);
+    else if (!strcmp(text, "hang")) hang = atoi(value);
     else if (!strcmp(text, "gpu") && count < GPUS) start_gpu(&gpus[count++]);
     else if (count) fact(&gpus[count - 1], text, value);
 }
 
+static const char *beside(void) {
+    static char path[4096];
+    Dl_info self;
+    if (!dladdr((void *)beside, &self) || !strrchr(self.dli_fname, '/')) return NULL;
+    snprintf(path, sizeof path, "%.*s/nvml.conf", (int)(strrchr(self.dli_fname, '/') - self.dli_fname), self.dli_fname);
+    return path;
+}
+
 static void reload(void) {
-    const char *path = getenv("FAKE_NVML_CONF");
+    const char *path = getenv("FAKE_NVML_CONF") ? getenv("FAKE_NVML_CONF") : beside();
     struct stat now;
     char text[512];
     FILE *file;
@@ -110,11 +123,12 @@ static void reload(void) {
         return;
     }
     if (now.st_ino != seen.st_ino || memcmp(&now.st_mtim, &seen.st_mtim, sizeof now.st_mtim)) {
-        count = init_error = 0;
+        count = init_error = hang = 0;
         while (fgets(text, sizeof text, file)) line(text);
         seen = now;
     }
     fclose(file);
+    if (hang) sleep(hang);
 }
 
 static int check(const Gpu *gpu) {
@@ -155,6 +169,14 @@ int nvmlDeviceGetHandleByIndex_v2(u32 index, Gpu **out) {
     if (index >= (u32)count) return INVALID;
     *out = &gpus[index];
     return gpus[index].handle;
+}
+
+int nvmlDeviceGetHandleByUUID(const char *uuid, Gpu **out) {
+    if (!ready) return UNINITIALIZED;
+    reload();
+    for (int at = 0; at < count; at++)
+        if (!strcmp(gpus[at].uuid, uuid)) return nvmlDeviceGetHandleByIndex_v2(at, out);
+    return NOT_FOUND;
 }
 
 #define TEXT(function, field) int function(Gpu *gpu, char *out, u32 size) { CHECK(gpu); return text_out(out, size, gpu->field); }
