@@ -59,7 +59,7 @@ class Reading:
 
 class Meter:
     """Asks after these GPUs when it is told to, in a thread; `latest` is the last whole answer, by UUID, and `at` when
-    it was asked for (monotonic seconds; 0.0 before the first). A driver that hangs is asked no second time meanwhile."""
+    it was asked for (monotonic seconds; 0.0 before the first). A driver that hangs is not asked again meanwhile."""
 
     def __init__(self, gpus: Iterable[str], path: str = "") -> None:
         """`path` is the LD_LIBRARY_PATH of whoever wants to know, which a process cannot change of its own accord."""

@@ -13,7 +13,6 @@ from mgpu.machine import processes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from typing import Any
 
     from mgpu.machine.meter import Meter, Reading
@@ -85,7 +84,9 @@ class Proof:
         """The bytes that others have taken since: other runs, who was there before, a desktop."""
         known = {pid for pid, _ in base["others"]}
         now = sum(memory or 0 for pid, memory in reading.processes if pid in known or not self._may_be(pid))
-        return now - sum(memory or 0 for _, memory in base["others"]) + sum(memory or 0 for _, memory in reading.graphics)
+        return (
+            now - sum(memory or 0 for _, memory in base["others"]) + sum(memory or 0 for _, memory in reading.graphics)
+        )
 
     def _is_mine(self, pid: int) -> bool:
         """Whether it was seen to be the run's, and is no later process of the same pid."""

@@ -48,8 +48,9 @@ class Witness:
         now = time.monotonic()
         if now > self.asked + samples.EVERY or not self.asked:
             self.asked = now
+        if self.meter.at < self.asked:
             self.meter.ask()
-        if self.meter.at > self.written and self.meter.at >= self.asked:
+        elif self.meter.at > self.written:
             self.written = self.meter.at
             samples.append(self.folder, self.meter.latest)
             self.proof.look()
