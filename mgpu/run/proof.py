@@ -59,9 +59,9 @@ class Proof:
         every = (self._of(gpu, reading) for gpu, reading in self.meter.latest.items())
         return [held for held in every if held]
 
-    def settled(self, within: float = WITHIN) -> Held:
-        """What still holds GPUs after `within` seconds; nothing as soon as they are free, or where nobody can tell."""
-        deadline, pause = time.monotonic() + within, 0.02
+    def settled(self) -> Held:
+        """What still holds GPUs WITHIN seconds on; nothing as soon as they are free, or where nobody can tell."""
+        deadline, pause = time.monotonic() + WITHIN, 0.02
         while held := self.held():
             if time.monotonic() > deadline:
                 return held
