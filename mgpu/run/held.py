@@ -58,7 +58,13 @@ def refusal(run: Run, event: dict[str, Any]) -> HostError:
 def proven(run: Run) -> dict[str, Any] | None:
     """Ask the driver oneself, as the keeper of a run that has none would; the event, noted, where a GPU is held."""
     gpus = {gpu for command in run.data.get("commands", ()) for gpu in command["gpus"]}
-    held = proof.Proof(run.data, Meter(gpus)).settled() if gpus and "id" in run.data else []
+    if not gpus or "id" not in run.data:
+        return None
+    meter = Meter(gpus, os.environ)
+    try:
+        held = proof.Proof(run.data, meter).settled()
+    finally:
+        meter.close()
     if not held:
         return None
     state.note(run.folder, "stuck", code=143, by=None, held=held)

@@ -47,15 +47,14 @@ class Proof:
     def held(self) -> Held | None:
         """What holds GPUs: of each its id, the bytes ``over`` the base, and the ``processes``. None where the driver
         does not answer."""
-        began = time.monotonic()
-        self.meter.ask()
-        pause = 0.001
-        while not self.meter.answered(began):
+        began, pause = time.monotonic(), 0.001
+        while self.meter.at < began:
             if self.meter.absent or time.monotonic() > began + PATIENCE:
                 return None
+            self.meter.ask()  # once more, where what was under way was asked before
             time.sleep(pause)
-            pause = min(pause * 2, 0.05)
-            self.meter.ask()  # what was under way may have been asked before
+            pause = min(pause * 1.5, 0.05)
+            self.meter.look()
         every = (self._of(gpu, reading) for gpu, reading in self.meter.latest.items())
         return [held for held in every if held]
 

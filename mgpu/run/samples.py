@@ -30,7 +30,9 @@ def path(folder: str) -> str:
 
 
 def append(folder: str, readings: Mapping[str, Reading]) -> None:
-    """Append a sample. A full disk loses it."""
+    """Append a sample, if there is one. A full disk loses it."""
+    if not readings:
+        return
     gpus = {gpu: {name: getattr(reading, name) for name in FIGURES} for gpu, reading in readings.items()}
     line = json.dumps({"time": round(time.time(), 3), "gpus": gpus}, separators=(",", ":")) + "\n"
     try:

@@ -10,6 +10,7 @@ import time
 from mgpu.machine.meter import Meter
 from mgpu.run import logcut, samples, state
 from mgpu.run.proof import Proof
+from mgpu.run.starting import without_secrets
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,15 +26,14 @@ LOOK = 1.0
 class Witness:
     """What the keeper sees of a run besides its processes. `env` is the environment of the run's caller."""
 
-    def __init__(self, folder: str, run: dict[str, Any], env: Mapping[str, str]) -> None:
-        gpus = sorted({gpu for command in run["commands"] for gpu in command["gpus"]})
+    def __init__(self, folder: str, run: dict[str, Any], env: Mapping[str, str], leases: Iterable[int]) -> None:
+        gpus = {gpu for command in run["commands"] for gpu in command["gpus"]}
         keep = logcut.kept(env)
         self.folder = folder
-        self.meter = Meter(gpus, env.get("LD_LIBRARY_PATH", ""))
+        self.meter = Meter(gpus, without_secrets(env), leases)
         self.proof = Proof(run, self.meter)
         self.logs = {c["task"]: logcut.Log(state.log(folder, c["task"]), keep) for c in run["commands"]}
-        self.asked = self.written = 0.0
-        self.meter.ask()  # the driver is loaded while the job is
+        self.asked = 0.0
 
     def look(self, tasks: Iterable[Task]) -> None:
         """Keep the logs short, and now and then take a sample; the first once a task is ready."""
@@ -43,15 +43,17 @@ class Witness:
             refusal = self.logs[task.name].look() if task.pid is not None else None
             if refusal:
                 state.note(self.folder, "uncut", task.name, why=refusal)
-        if not ready or not self.meter.gpus:
-            return
-        now = time.monotonic()
-        if now > self.asked + samples.EVERY or not self.asked:
-            self.asked = now
-        if self.meter.at < self.asked:
+        if ready and not self.meter.absent:
+            self.sample(time.monotonic())
+
+    def sample(self, now: float) -> None:
+        """Ask where it is time to, and write down what was answered."""
+        if self.meter.pid is None and (not self.asked or now > self.asked + samples.EVERY):
             self.meter.ask()
-        elif self.meter.at > self.written:
-            self.written = self.meter.at
+            self.asked = now
+        self.meter.look()
+        if self.meter.pid is not None and (self.meter.absent or self.meter.at >= self.asked):
+            self.meter.close()
             samples.append(self.folder, self.meter.latest)
             self.proof.look()
 
@@ -60,8 +62,6 @@ class Witness:
 
         `code` and `by` are how the run has ended, for who waits for no more than that.
         """
-        if not self.meter.gpus:
-            return
         held, told = self.proof.settled(), None
         while held:
             if _holders(held) != told:
@@ -69,7 +69,8 @@ class Witness:
                 state.note(self.folder, "stuck", code=code, by=by, held=held)
             time.sleep(LOOK)
             now = self.proof.held()
-            held = held if now is None else now
+            held = [] if self.meter.absent else held if now is None else now
+        self.meter.close()
         if told:
             state.note(self.folder, "freed")
 

@@ -5,10 +5,8 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -91,7 +89,7 @@ def test_who_holds_a_gpu_is_told_and_the_lease_stays_until_it_is_gone(
 def test_reaping_ends_nothing_of_another_run_and_nothing_that_is_another_by_now(host: Scene) -> None:
     host_pids()
     host.mgpu("run", "--detach", host.job("exec sleep 1000", "other", gpus=0))
-    theirs = eventually(lambda: host.jobs(), "it runs").pop()
+    theirs = eventually(host.jobs, "it runs").pop()
     from mgpu.run import held as ending
     from mgpu.run import runs
 
@@ -143,7 +141,7 @@ class Answers(Meter):
     """A meter that has its answer."""
 
     def __init__(self, reading: Reading) -> None:
-        super().__init__(["a"])
+        super().__init__(["a"], {})
         self.latest = {"a": reading}
 
     def ask(self) -> None:
@@ -153,19 +151,22 @@ class Answers(Meter):
 BASE = {"a": {"free": 10 * GIB, "others": [(1, GIB)]}}
 
 
-@pytest.mark.parametrize(("reading", "over"), [
-    (Reading(10 * GIB, processes=((1, GIB),)), 0),
-    (Reading(10 * GIB - proof.SLACK, processes=((1, GIB),)), 0),
-    (Reading(10 * GIB - proof.SLACK - MIB, processes=((1, GIB),)), 257 * MIB),
-    (Reading(8 * GIB, processes=((1, 3 * GIB),)), 0),
-    (Reading(8 * GIB, processes=((1, GIB),)), 2 * GIB),
-    (Reading(11 * GIB), 0),
-    (Reading(10 * GIB), GIB),
-    (Reading(8 * GIB, processes=((1, GIB), (99999999, 2 * GIB))), 2 * GIB),
-    (Reading(8 * GIB, processes=((1, GIB),), graphics=((2, 2 * GIB),)), 0),
-    (Reading(None), 0),
+@pytest.mark.parametrize(("free", "processes", "graphics", "over"), [
+    (10 * GIB, [(1, GIB)], [], 0),
+    (10 * GIB - proof.SLACK, [(1, GIB)], [], 0),
+    (10 * GIB - proof.SLACK - MIB, [(1, GIB)], [], 257 * MIB),
+    (8 * GIB, [(1, 3 * GIB)], [], 0),
+    (8 * GIB, [(1, GIB)], [], 2 * GIB),
+    (11 * GIB, [], [], 0),
+    (10 * GIB, [], [], GIB),
+    (8 * GIB, [(1, GIB), (99999999, 2 * GIB)], [], 2 * GIB),
+    (8 * GIB, [(1, GIB)], [(2, 2 * GIB)], 0),
+    (None, [], [], 0),
 ])  # fmt: skip
-def test_memory_over_the_base_is_what_nobody_else_has_taken(reading: Reading, over: int) -> None:
+def test_memory_over_the_base_is_what_nobody_else_has_taken(
+    free: int | None, processes: list[tuple[int, int]], graphics: list[tuple[int, int]], over: int
+) -> None:
+    reading = Reading({"free": free, "processes": processes, "graphics": graphics})
     found = proof.Proof({"id": "run", "base": BASE}, Answers(reading)).held()
     assert found is not None
     assert [each["over"] for each in found] == ([over] if over else [])
@@ -173,7 +174,7 @@ def test_memory_over_the_base_is_what_nobody_else_has_taken(reading: Reading, ov
 
 def test_a_process_of_the_run_that_the_driver_still_lists_is_waited_for_without_a_base() -> None:
     with subprocess.Popen(["sleep", "1000"], env={**os.environ, "MGPU_RUN": "run"}) as process:
-        asked = proof.Proof({"id": "run"}, Answers(Reading(GIB, processes=((process.pid, None),))))
+        asked = proof.Proof({"id": "run"}, Answers(Reading({"free": GIB, "processes": [(process.pid, None)]})))
         asked.look()
         eventually(lambda: (asked.look(), asked.held())[1], "it is known")
         process.kill()
@@ -183,20 +184,17 @@ def test_a_process_of_the_run_that_the_driver_still_lists_is_waited_for_without_
     assert [each["pid"] for each in found[0]["processes"]] == [process.pid]
 
 
-def test_the_meter_reads_what_the_driver_says(nvml: Stub, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_meter_reads_what_the_driver_says(nvml: Stub) -> None:
     gpu = FakeGpu(used=3 * GIB, utilization=71, power=312_500, temperature=64, processes=((4711, GIB), (4712, 2 * GIB)))
     nvml.write([FakeGpu(), gpu, FakeGpu(memory_version=1, used=GIB, power=None, temperature=None, utilization=None)])
-    code = (
-        "import json,sys,time; sys.path.insert(0,'.'); from mgpu.machine.meter import Meter\n"
-        f"m=Meter({[uuid(1), uuid(2), 'GPU-none']!r}, {str(nvml.file.parent)!r}); m.ask()\n"
-        "while not m.at and not m.absent: time.sleep(0.001)\n"
-        "print(json.dumps([[getattr(r,n) for n in ('free','used','utilization','power','temperature','processes')]"
-        " for r in m.latest.values()]))"
-    )
-    words = [sys.executable, "-I", "-S", "-c", code]
-    told = subprocess.run(words, capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2])
+    meter = Meter([uuid(1), uuid(2), "GPU-none"], {**os.environ, **nvml.env})
+    meter.ask()
+    eventually(lambda: (meter.look(), meter.at)[1], "the driver answers")
+    meter.close()
+    names = ("free", "used", "utilization", "power", "temperature", "processes")
+    told = [[getattr(meter.latest[each], name) for name in names] for each in (uuid(1), uuid(2), "GPU-none")]
     usable = gpu.total - gpu.reserved if gpu.total else 0
-    assert json.loads(told.stdout) == [
+    assert told == [
         [usable - 3 * GIB, 3 * GIB, 71, 312.5, 64, [[4711, GIB], [4712, 2 * GIB]]],
         [usable - GIB, GIB + gpu.reserved, None, None, None, []],
         [None, None, None, None, None, []],

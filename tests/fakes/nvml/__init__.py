@@ -64,16 +64,12 @@ def bus(index: int) -> str:
 
 
 class Stub:
-    """A folder with a stub's configuration; `env` is what a process needs to see it instead of a driver. The library
-    lies beside it as well, for a process that has no FAKE_NVML_CONF, as the keeper of a run."""
+    """A folder with a stub's configuration; `env` is what a process needs to see it instead of a driver."""
 
     def __init__(self, folder: Path) -> None:
         self.file = folder / "nvml.conf"
-        beside = folder / library().name
-        if not beside.exists():
-            beside.symlink_to(library())
         found = os.environ.get("LD_LIBRARY_PATH")
-        path = f"{folder}:{found}" if found else str(folder)
+        path = f"{library().parent}:{found}" if found else str(library().parent)
         self.env = {"LD_LIBRARY_PATH": path, "FAKE_NVML_CONF": str(self.file)}
 
     def write(
@@ -102,9 +98,7 @@ def stub_nvml(folder: Path, gpus: Iterable[FakeGpu] = (), **driver: int) -> dict
 
 def no_nvml(folder: Path) -> dict[str, str]:
     """The variables under which a process finds no NVML at all, whatever this machine has."""
-    file = folder / "libnvidia-ml.so.1"
-    file.unlink(missing_ok=True)  # it may lead to the stub
-    file.write_text("not a library\n")
+    (folder / "libnvidia-ml.so.1").write_text("not a library\n")
     return {"LD_LIBRARY_PATH": str(folder)}
 
 
@@ -116,7 +110,7 @@ def library() -> Path:
         built.parent.mkdir(parents=True, exist_ok=True)
         new = built.with_suffix(f".{os.getpid()}")
         flags = ["-shared", "-fPIC", "-O1", "-Wall", "-Wextra", f"-Wl,-soname,{built.name}"]
-        subprocess.run(["gcc", *flags, "-o", new, SOURCE, "-ldl"], check=True)
+        subprocess.run(["gcc", *flags, "-o", new, SOURCE], check=True)
         new.replace(built)
     return built
 

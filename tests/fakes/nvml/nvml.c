@@ -1,7 +1,6 @@
 /*
  * A libnvidia-ml.so.1 without a GPU: it answers the calls that mgpu makes from the text file that FAKE_NVML_CONF names,
- * else from nvml.conf beside the file that it was loaded as, and reads it again whenever it has changed. One fact a
- * line, those of a GPU under its line `gpu INDEX`:
+ * and reads it again whenever it has changed. One fact a line, those of a GPU under its line `gpu INDEX`:
  *
  *   driver 550.90.07      init 9               the error of nvmlInit, 9 being DRIVER_NOT_LOADED
  *   cuda 12040
@@ -15,8 +14,6 @@
  *
  * and the numbers of `numbers` below; -1 is NOT_SUPPORTED. The structures are those of nvml.h 12.
  */
-#define _GNU_SOURCE
-#include <dlfcn.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -104,16 +101,8 @@ static void line(char *text) {
     else if (count) fact(&gpus[count - 1], text, value);
 }
 
-static const char *beside(void) {
-    static char path[4096];
-    Dl_info self;
-    if (!dladdr((void *)beside, &self) || !strrchr(self.dli_fname, '/')) return NULL;
-    snprintf(path, sizeof path, "%.*s/nvml.conf", (int)(strrchr(self.dli_fname, '/') - self.dli_fname), self.dli_fname);
-    return path;
-}
-
 static void reload(void) {
-    const char *path = getenv("FAKE_NVML_CONF") ? getenv("FAKE_NVML_CONF") : beside();
+    const char *path = getenv("FAKE_NVML_CONF");
     struct stat now;
     char text[512];
     FILE *file;
