@@ -18,6 +18,7 @@ VERBS = {
     "run": "run a spec on this host",
     "ps": "list the runs of this host",
     "logs": "print what a run has written",
+    "events": "show what has happened to runs, and samples of their GPUs",
     "stop": "stop runs",
     "calibrate": "keep what the boot log of a server shows of memory, for the plans of this host",
     "machine": "show the GPUs of this host, their links, and who holds them",

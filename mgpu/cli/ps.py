@@ -6,7 +6,7 @@ import argparse
 from typing import Any
 
 from mgpu.machine import leases
-from mgpu.run import runs
+from mgpu.run import held, pruning, runs, samples
 from mgpu.run.runs import Run
 
 WORDS = {
@@ -24,7 +24,10 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def main(options: argparse.Namespace) -> int:
     leases.tidy()
-    listed = [run for run in runs.found() if options.all or run.alive or run.state in ("newer", "unreadable")]
+    pruning.prune()
+    listed = [
+        run for run in runs.found(options.all) if options.all or run.alive or run.state in ("newer", "unreadable")
+    ]
     if options.json:
         import json
 
@@ -66,6 +69,8 @@ def _rows(run: Run) -> list[tuple[str, ...]]:
 def _state(run: Run, last: dict[str, Any]) -> str:
     """How a task is: by its last event while the run is kept, else how the run is."""
     what = last.get("what")
+    if run.stuck:
+        return "stuck: " + held.words(run.stuck, run.data)
     if what in ("ended", "failed"):
         return "ended" if what == "ended" else f"failed with {last.get('code')}"
     if run.state != "running":
@@ -115,4 +120,6 @@ def _data(run: Run) -> dict[str, Any]:
         "folder": run.folder,
         "pids": sorted(run.pids),
         "tasks": tasks,
+        "held": run.stuck["held"] if run.stuck else None,
+        "sample": samples.last(run.folder),
     }

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mgpu.cli import progress, show, source
+from mgpu.cli import progress, show, source, telling
 from mgpu.errors import NoRoom
 from mgpu.run import handover, hatch
 
@@ -41,12 +41,13 @@ def main(options: argparse.Namespace) -> int:
         return _dry(spec, folder, options)
     spec = replace(spec, machine=None)
     keeper = hatch.hatched(spec)
-    from mgpu.run import executor
+    from mgpu.run import executor, pruning
 
     started = executor.start(
         spec, folder, keeper, options.ignore_foreign, options.wait, _waiting, progress.image, options.force
     )
     show.warn(spec.document, started.compiled.plan.warnings)
+    pruning.prune()
     if options.detach:
         return _detached(started, options)
     _narrate(f"{spec.name} is run {started.id}{_gpus(started)}")
@@ -121,8 +122,11 @@ def _followed(started: Started, options: argparse.Namespace) -> int:
     places = {command.task: _place(command.probe) for command in started.compiled.commands if command.probe}
     out = sys.stderr.buffer if options.json else sys.stdout.buffer
     tasks = [command.task for command in started.compiled.commands]
+    data = {"indices": {gpu.id: gpu.index for gpu in started.compiled.plan.machine.gpus}}
     try:
-        over = follow.follow(started.folder, tasks, out, lambda event: _tell(event, places, len(tasks) > 1))
+        over = follow.follow(
+            started.folder, tasks, out, lambda event: _tell(telling.told(event, data, places, len(tasks) > 1))
+        )
     except BrokenPipeError:
         _narrate(f"nobody reads the output any more; the run goes on: mgpu logs -f {started.compiled.spec.name}")
         raise
@@ -136,43 +140,9 @@ def _place(probe: Probe) -> str:
     return f" at {probe.target}" if probe.kind == "tcp" else ""
 
 
-def _tell(event: dict[str, Any], places: dict[str, str], many: bool) -> None:
-    """An event in words, where a person wants to know of it. `places` says where the tasks with a probe are served."""
-    task, what = event.get("task"), event["what"]
-    if what == "ready" and task in places:
-        _narrate(f"{task} is ready{places[task]} after {event['after']:.1f} s")
-    elif what == "ready" and many:
-        _narrate(f"{task} has started")
-    elif what == "refused":
-        _narrate(f"{task}: {event['why']}" + (f"\n  hint: {event['hint']}" if event.get("hint") else ""))
-    elif what == "memory":
-        _narrate(f"{task}: {event['why']}")
-    elif what == "failed":
-        _narrate(f"{task} failed with {event['code']}" + (f": {event['why']}" if "why" in event else ""))
-    elif what in ("late", "timeout"):
-        how = "was not ready within" if what == "late" else "ran longer than its timeout of"
-        why = f" ({event['why']})" if event.get("why") else ""
-        _narrate(f"{task} {how} {event['after']:g} s{why}: stopping it")
-    elif what == "leftover":
-        _narrate(f"{task} has ended and left processes behind: stopping them")
-    elif what == "killed":
-        _narrate(f"{task} did not stop in time: killed")
-    elif what == "ended" and many:
-        _narrate(f"{task} has ended")
-    elif words := _anew(event):
+def _tell(words: str | None) -> None:
+    if words:
         _narrate(words)
-
-
-def _anew(event: dict[str, Any]) -> str | None:
-    """What an event says of a restart, or of a server that nobody uses."""
-    task, what = event.get("task"), event["what"]
-    if what == "restarting":
-        why = event.get("cause") or event.get("why")
-        ended = f"{task} ended with {event['code']}" + (f": {why}" if why else "")
-        return f"{ended}; it is started anew in {event['after']:g} s ({event['nth']} of {event['most']})"
-    if what == "gave-up":
-        return f"{task} is not started anew: {event['why']}"
-    return f"nobody has used {task} for {event['after']:g} s: stopping it" if what == "idle" else None
 
 
 def _ended(started: Started, over: dict[str, Any] | None, asked: bool, options: argparse.Namespace) -> int:

@@ -140,6 +140,16 @@ def _taken(compiled: Compiled, folder: str, secrets: Mapping[str, Mapping[str, s
     return Started(run.id, run.folder, compiled, keeper.process)
 
 
+def _base(compiled: Compiled) -> dict[str, object]:
+    """Of each GPU that the run gets whole: what was free of it (bytes), and which others computed there."""
+    mine = {gpu for command in compiled.commands for gpu in command.gpus}
+    return {
+        gpu.id: {"free": gpu.free, "others": [(other.pid, other.memory) for other in gpu.processes if other.pid]}
+        for gpu in compiled.plan.machine.gpus
+        if gpu.id in mine
+    }
+
+
 def _write(run: runs.New, compiled: Compiled, content: str) -> None:
     data = {
         "format": state.FORMAT,
@@ -150,6 +160,7 @@ def _write(run: runs.New, compiled: Compiled, content: str) -> None:
         "created": time.time(),
         "machine": compiled.plan.machine.name,
         "text": script(compiled.plan, compiled.commands),
+        "base": _base(compiled),
         "indices": {gpu.id: gpu.index for gpu in compiled.plan.machine.gpus},
         "commands": [command_data(command) for command in compiled.commands],
     }

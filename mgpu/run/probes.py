@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import time
 
+from mgpu.run import logcut
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -213,9 +215,11 @@ class _LogSearch:
 
     def __call__(self) -> str | None:
         with open(self._log, "rb") as file:
-            file.seek(self._offset)
-            while chunk := file.read(2**20):
-                self._offset += len(chunk)
+            while True:
+                begin, chunk = logcut.piece(file.fileno(), self._offset, 2**20)
+                if not chunk:
+                    break
+                self._offset = begin + len(chunk)
                 text = self._line + chunk
                 if self._pattern.search(text):
                     return None

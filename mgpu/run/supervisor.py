@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from mgpu.run.starting import Starter
+    from mgpu.run.witness import Witness
 
 TICK, CALM = 0.25, 1.0
 """Seconds between looks at clocks while a task is on its way, and while all are as they shall be."""
@@ -34,9 +35,10 @@ TICK, CALM = 0.25, 1.0
 class Supervisor:
     """The run's state and the one loop that changes it."""
 
-    def __init__(self, folder: str, starter: Starter, commands: Iterable[dict[str, Any]]) -> None:
+    def __init__(self, folder: str, starter: Starter, commands: Iterable[dict[str, Any]], witness: Witness) -> None:
         self.folder = folder
         self.starter = starter
+        self.witness = witness
         self.tasks = {command["task"]: Task(command) for command in commands}
         self.ending = False
         self.first: Task | None = None
@@ -51,6 +53,7 @@ class Supervisor:
             self.watch_clocks()
             self.start_what_can()
             self.end_what_must()
+            self.witness.look(self.tasks.values())
             if not self.finished():
                 self.bell.wait(self.pause(time.monotonic()))
         return self.code()
@@ -171,7 +174,7 @@ class Supervisor:
     def left(self, task: Task) -> set[int]:
         """The live processes of this task."""
         warm = self.starter.warm
-        return kin.of(task, self.tasks, warm.pid if warm else None)
+        return kin.of(task, self.tasks, {warm.pid if warm else None, self.witness.meter.pid})
 
     def settle(self, task: Task, code: int, **more: Any) -> None:
         """Record how the task ended, and whether it is started anew, or that ends the run."""

@@ -85,10 +85,10 @@ class Stub:
         driver: str = "550.90.07",
         cuda: int = 12040,
         init: int = 0,
-        hangs: int = 0,
+        hang: int = 0,
     ) -> Stub:
-        """Show these GPUs from now on, also to processes that run already."""
-        lines = [f"driver {driver}", f"cuda {cuda}", f"init {init}", f"hangs {hangs}"]
+        """Show these GPUs from now on, also to processes that run already. `hang` seconds pass before each answer."""
+        lines = [f"driver {driver}", f"cuda {cuda}", f"init {init}", *([f"hang {hang}"] if hang else [])]
         for index, gpu in enumerate(gpus):
             lines += [f"gpu {index}", *_facts(index, gpu)]
         new = self.file.with_suffix(".new")

@@ -3,14 +3,14 @@
  * and reads it again whenever it has changed. One fact a line, those of a GPU under its line `gpu INDEX`:
  *
  *   driver 550.90.07      init 9               the error of nvmlInit, 9 being DRIVER_NOT_LOADED
- *   cuda 12040            hangs 1              nvmlInit never comes back
+ *   cuda 12040
  *   gpu 0
  *   name NVIDIA H100 80GB HBM3                 uuid GPU-...          bus 00000000:1B:00.0
  *   total BYTES   reserved BYTES   used BYTES  memory_version 1      only the older call answers
  *   handle 15     calls 15                     the error of getting the handle, or of every call, 15 being GPU_IS_LOST
  *   process PID BYTES   graphics PID BYTES     link LANE PEER        -1: a switch, -2: a switch that a guest cannot see
  *   ancestor PEER LEVEL                        p2p PEER STATUS
- *   remapped CORRECTABLE UNCORRECTABLE PENDING FAILED
+ *   remapped CORRECTABLE UNCORRECTABLE PENDING FAILED               hang SECONDS   that each call takes
  *
  * and the numbers of `numbers` below; -1 is NOT_SUPPORTED. The structures are those of nvml.h 12.
  */
@@ -46,7 +46,7 @@ typedef struct {
 } Gpu;
 
 static Gpu gpus[GPUS];
-static int count, ready, init_error, hangs, cuda;
+static int count, ready, init_error, cuda, hang;
 static char driver[80];
 static struct stat seen;
 
@@ -98,7 +98,7 @@ static void line(char *text) {
     if (!strcmp(text, "driver")) snprintf(driver, sizeof driver, "%s", value);
     else if (!strcmp(text, "cuda")) cuda = atoi(value);
     else if (!strcmp(text, "init")) init_error = atoi(value);
-    else if (!strcmp(text, "hangs")) hangs = atoi(value);
+    else if (!strcmp(text, "hang")) hang = atoi(value);
     else if (!strcmp(text, "gpu") && count < GPUS) start_gpu(&gpus[count++]);
     else if (count) fact(&gpus[count - 1], text, value);
 }
@@ -114,11 +114,12 @@ static void reload(void) {
         return;
     }
     if (now.st_ino != seen.st_ino || memcmp(&now.st_mtim, &seen.st_mtim, sizeof now.st_mtim)) {
-        count = init_error = hangs = 0;
+        count = init_error = hang = 0;
         while (fgets(text, sizeof text, file)) line(text);
         seen = now;
     }
     fclose(file);
+    if (hang) sleep(hang);
 }
 
 static int check(const Gpu *gpu) {
@@ -145,7 +146,7 @@ static int pci_out(const char *bus, Pci *out) {
     return text_out(out->bus_id, sizeof out->bus_id, bus);
 }
 
-int nvmlInitWithFlags(u32 flags) { (void)flags; reload(); while (hangs) pause(); if (init_error) return init_error; ready++; return SUCCESS; }
+int nvmlInitWithFlags(u32 flags) { (void)flags; reload(); if (init_error) return init_error; ready++; return SUCCESS; }
 int nvmlInit_v2(void) { return nvmlInitWithFlags(0); }
 int nvmlShutdown(void) { if (!ready) return UNINITIALIZED; ready--; return SUCCESS; }
 const char *nvmlErrorString(int error) { return error ? "stub error" : "success"; }
@@ -159,6 +160,14 @@ int nvmlDeviceGetHandleByIndex_v2(u32 index, Gpu **out) {
     if (index >= (u32)count) return INVALID;
     *out = &gpus[index];
     return gpus[index].handle;
+}
+
+int nvmlDeviceGetHandleByUUID(const char *uuid, Gpu **out) {
+    if (!ready) return UNINITIALIZED;
+    reload();
+    for (int at = 0; at < count; at++)
+        if (!strcmp(gpus[at].uuid, uuid)) return nvmlDeviceGetHandleByIndex_v2(at, out);
+    return NOT_FOUND;
 }
 
 #define TEXT(function, field) int function(Gpu *gpu, char *out, u32 size) { CHECK(gpu); return text_out(out, size, gpu->field); }

@@ -112,7 +112,7 @@ def test_a_driver_that_hangs_is_told_and_the_rest_goes_on(
     (root / "sitecustomize.py").write_text("from mgpu.machine.checks import survey\nsurvey.DRIVER = 0.5\n")
     began = time.monotonic()
     path = f"{root}{os.pathsep}{Path(__file__).parents[3]}"
-    done = looked(root, {**nvml.write(H100, hangs=1).env, "PYTHONPATH": path}, "driver", "host")
+    done = looked(root, {**nvml.write(H100, hang=1000).env, "PYTHONPATH": path}, "driver", "host")
     assert done.returncode == 1
     assert "BROKEN   nvml         the driver does not answer: nothing came back within 0.5 s" in done.stdout
     assert "ok       memory" in done.stdout
