@@ -137,7 +137,7 @@ class Line:
         return "for " + "; ".join(words[:MOST_HOLDERS]) + more if words else "for what is just being let go of"
 
     def record(self, taken: float) -> dict[str, float]:
-        """What a run keeps of its turn: the place that it had, and when it took what it got, in seconds since the boot."""
+        """What a run keeps of its turn: its place, and when it took what it got, in seconds since the boot."""
         place = {"number": self.ticket.waiter.number} if self.ticket else {}
         return {"priority": self.priority, **place, "taken": taken}
 

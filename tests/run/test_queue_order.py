@@ -9,6 +9,7 @@ import resource
 import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -46,7 +47,7 @@ class Took(NamedTuple):
 
 
 def drawn(count: int) -> list[Asked]:
-    draw = random.Random(6)  # noqa: S311
+    draw = random.Random(6)
     sizes, shares = zip(*SHARES, strict=True)
     asked = draw.choices(sizes, shares, k=count)
     return [Asked(gpus, round(draw.uniform(*SECONDS), 2)) for gpus in asked]
@@ -95,7 +96,7 @@ def test_everyone_has_a_turn_and_takes_it(
         assert [(each.returncode, each.stderr) for each in done if each.returncode] == []
         assert len(found) == JOBS
         assert not (tmp_path / "shared").exists()
-        late = [(a, b) for a, b in zip(found, found[1:], strict=False) if b.taken < a.taken]
+        late = [(a, b) for a, b in pairwise(found) if b.taken < a.taken]
         assert late == [], "somebody was overtaken"
         assert (host.held(), host.of_host()) == (0, set())
         assert not [name for name in os.listdir(leases.folder()) if name.endswith(".wait")]
