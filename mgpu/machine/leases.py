@@ -198,8 +198,8 @@ def noted(resources: Iterable[str]) -> dict[str, list[Holder]]:
 
 
 def free(resources: Iterable[str]) -> dict[str, int]:
-    """Those of the resources whose lock nobody holds, each with the time (ns) of the last writing to its file: who takes
-    a lease writes there, so one that was taken and let go since the last look is told from one that was not."""
+    """Those of the resources whose lock nobody holds, each with the time (ns) of the last writing to its file: a taker
+    writes there, so one that was taken and let go since the last look is told from one that was not."""
     found: dict[str, int] = {}
     for name in resources:
         with suppress(OSError):
