@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mgpu.cli import progress, show, source, telling
-from mgpu.errors import NoRoom
 from mgpu.run import handover, hatch
 
 if TYPE_CHECKING:
@@ -20,16 +19,27 @@ if TYPE_CHECKING:
     from mgpu.values.spec import Spec
 
 
+MOST_PRIORITY = 100
+
+
 def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", metavar="SPEC", help="a spec; - is standard input")
     source.add_sets(parser)
     parser.add_argument("--name", metavar="NAME", help="another name than the spec's, for a second run of it")
     parser.add_argument("--detach", action="store_true", help="come back once it is started")
-    parser.add_argument("--wait", action="store_true", help="wait until the GPUs are free")
+    parser.add_argument("--wait", action="store_true", help="wait in the machine's queue until the GPUs are free")
+    parser.add_argument("--priority", type=_priority, default=0, metavar="N", help="goes before those with less; 0")
     parser.add_argument("--dry-run", action="store_true", help="print the commands for this host, and start nothing")
     parser.add_argument("--ignore-foreign", action="store_true", help="take GPUs although other processes use them")
     parser.add_argument("--force", action="store_true", help="start what the plan says does not fit")
     parser.add_argument("--json", action="store_true", help="print how it went as JSON, and logs on stderr")
+
+
+def _priority(word: str) -> int:
+    number = int(word)
+    if abs(number) > MOST_PRIORITY:
+        raise argparse.ArgumentTypeError(f"a priority is a number from -{MOST_PRIORITY} to {MOST_PRIORITY}")
+    return number
 
 
 def main(options: argparse.Namespace) -> int:
@@ -43,9 +53,8 @@ def main(options: argparse.Namespace) -> int:
     keeper = hatch.hatched(spec)
     from mgpu.run import executor, pruning
 
-    started = executor.start(
-        spec, folder, keeper, options.ignore_foreign, options.wait, _waiting, progress.image, options.force
-    )
+    terms = executor.Terms(options.ignore_foreign, options.force, options.wait, options.priority)
+    started = executor.start(spec, folder, keeper, terms, _waiting, progress.image)
     show.warn(spec.document, started.compiled.plan.warnings)
     pruning.prune()
     if options.detach:
@@ -72,8 +81,8 @@ def _dry(spec: Spec, folder: str, options: argparse.Namespace) -> int:
     return 0
 
 
-def _waiting(refusal: NoRoom) -> None:
-    _narrate("waiting: " + refusal.message)
+def _waiting(why: str) -> None:
+    _narrate("waiting: " + why)
 
 
 def _narrate(words: str) -> None:

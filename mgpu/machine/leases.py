@@ -180,14 +180,44 @@ def _holder_of(path: str, look: Look) -> str | None:
         os.close(handle)
 
 
-def free() -> frozenset[tuple[str, int]]:
-    """The lock files that nobody holds, each with the time it was last written to: whoever takes a lease writes there,
-    so one that was taken and let go since the last look is told from one that was not."""
+def noted(resources: Iterable[str]) -> dict[str, list[Holder]]:
+    """By resource, a GPU's id or ``port-<n>``, the notes of those who hold a lock on it; free ones are left out, and a
+    holder without a note has none."""
+    found: dict[str, list[Holder]] = {}
+    for name in resources:
+        try:
+            handle = locks.opened(_path(name))
+        except OSError:
+            continue
+        try:
+            if locks.locked(handle):
+                found[name] = [note for start, note in notes.every(handle) if locks.locked(handle, start, 1)]
+        finally:
+            os.close(handle)
+    return found
+
+
+def free(resources: Iterable[str]) -> dict[str, int]:
+    """Those of the resources whose lock nobody holds, each with the time (ns) of the last writing to its file: a taker
+    writes there, so one that was taken and let go since the last look is told from one that was not."""
+    found: dict[str, int] = {}
+    for name in resources:
+        with suppress(OSError):
+            if not locks.held(_path(name)):
+                found[name] = _written(name)
+    return found
+
+
+def _written(resource: str) -> int:
     try:
-        files = [os.path.join(locks.place(), name) for name in os.listdir(locks.place())]
-        return frozenset((file, os.stat(file).st_mtime_ns) for file in files if not locks.held(file))
-    except OSError:
-        return frozenset()
+        return os.stat(_path(resource)).st_mtime_ns
+    except FileNotFoundError:
+        return 0
+
+
+def _path(resource: str) -> str:
+    kind, what = ("port", resource.removeprefix("port-")) if resource.startswith("port-") else ("gpu", resource)
+    return os.path.join(locks.place(), _file(kind, what))
 
 
 def ports() -> tuple[int, ...]:

@@ -25,7 +25,8 @@ def unusable(gpu: Gpu, machine: Machine, ignore_foreign: bool = False) -> str | 
     ours = next((process for process in gpu.processes if process.run is not None), None)
     if ours:
         return f"is in use by run {ours.run}" + (f" (pid {ours.pid})" if ours.pid else "")
-    return None if ignore_foreign else foreign(gpu)
+    strange = None if ignore_foreign else foreign(gpu)
+    return strange or (f"is free, and {gpu.awaited}" if gpu.awaited else None)
 
 
 def foreign(gpu: Gpu) -> str | None:

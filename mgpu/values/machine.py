@@ -39,7 +39,8 @@ class Gpu:
     """One GPU. `memory` is what CUDA can give out (bytes, driver-reserved part left out), `free` what is free of it.
 
     `unexplained` is what is in use (bytes) and no process has that can be seen: None unless the machine was read inside
-    a container with process ids of its own, where those of others are hidden.
+    a container with process ids of its own, where those of others are hidden. `awaited` says who has waited for it, and
+    goes first; the host itself does not tell of that.
     """
 
     index: int
@@ -56,6 +57,7 @@ class Gpu:
     processes: tuple[Process, ...] = ()
     unexplained: int | None = None
     holder: str | None = None
+    awaited: str | None = None
     utilization: int | None = None
     temperature: int | None = None
     power: float | None = None
