@@ -19,8 +19,10 @@ from mgpu.run.hatch import Keeper, sent
 if TYPE_CHECKING:
     import subprocess
 
+    from mgpu.values.plan import Plan
     from mgpu.values.spec import Spec
 
+MIB = 2**20
 PATIENCE = 3.0
 """Seconds that a clash with another mgpu, or a port just taken, is tried again without --wait."""
 PAUSE = 0.2
@@ -120,7 +122,7 @@ def _taken(compiled: Compiled, folder: str, secrets: Mapping[str, Mapping[str, s
         ports = {port for command in compiled.commands for port in command.ports}
         boxed = any(command.container for command in compiled.commands)
         holder = leases.Holder(run.id, run.name, runs.user(), time.time(), boxed=boxed)
-        with leases.take(gpus, ports, holder) as lease:
+        with leases.take(gpus, ports, holder, _shares(compiled.plan)) as lease:
             preflight.ports(ports)
             configs.write(compiled.commands, folder)
             _write(run, compiled)
@@ -135,6 +137,12 @@ def _taken(compiled: Compiled, folder: str, secrets: Mapping[str, Mapping[str, s
     os.close(run.lock)
     keeper.end.close()
     return Started(run.id, run.folder, compiled, keeper.process)
+
+
+def _shares(plan: Plan) -> dict[str, leases.Share]:
+    """The GPUs of which the run takes a part, by id."""
+    memory = {gpu.id: gpu.memory for gpu in plan.machine.gpus}
+    return {gpu: leases.Share(size // MIB, memory[gpu] // MIB) for gpu, size in plan.shares}
 
 
 def _write(run: runs.New, compiled: Compiled) -> None:

@@ -75,7 +75,8 @@ class Container:
 @dataclass(frozen=True)
 class Command:
     """One task's command. `lines` gives the number of words on each line of the text that a person reads; their sum is
-    len(argv). `env` is sorted; `unset` are patterns (fnmatch) of variables the caller's environment loses."""
+    len(argv). `env` is sorted; `unset` are patterns (fnmatch) of variables the caller's environment loses; `share` are
+    bytes of each of its GPUs, None where it has them alone."""
 
     task: str
     argv: tuple[str, ...]
@@ -91,6 +92,7 @@ class Command:
     needs: Mapping[str, str] = field(default_factory=dict)
     serves: bool = False
     gpus: tuple[str, ...] = ()
+    share: int | None = None
     port: int | None = None
     rendezvous: int | None = None
     files: tuple[File, ...] = ()

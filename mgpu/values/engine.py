@@ -90,6 +90,15 @@ def no_objections(_: Task) -> Iterable[Complaint]:
     return ()
 
 
+class Limit(NamedTuple):
+    """How an engine is held to a share of a GPU. `flags` are those by which a job would say so itself; `args` are the
+    flags, under the names that a job's `args` have, that keep a task whose GPUs have a `budget` within it.
+    Raises ValueError where that cannot be reckoned, with the reason."""
+
+    flags: tuple[str, ...]
+    args: Callable[[Task, Model | None], Mapping[str, Any]]
+
+
 def no_estimate(task: Task, *_: object) -> Unknown:
     """For engines whose memory mgpu has no model of."""
     from mgpu.values.memory import Unknown
@@ -237,7 +246,8 @@ class Engine:
     what it is given as variables. `model` is the name of the model that a job is about. `memory` says what a task
     needs on each of its GPUs, in their order, with what is known of its model and of this host; `split` is how
     many whole layers each is best given, where that has to be said, `recipe` how a job trains, `knobs` are the changes
-    that make it need less, and `spills` says whether it leaves to the CPU what the GPUs do not hold.
+    that make it need less, and `spills` says whether it leaves to the CPU what the GPUs do not hold; `limit` is how it
+    is held to a share of a GPU, None where nothing holds it.
     """
 
     name: str
@@ -281,6 +291,7 @@ class Engine:
     recipe: Callable[[Job], Recipe | None] = no_recipe
     knobs: Callable[[Task], Iterable[Knob]] = no_knobs
     spills: Callable[[Task], bool] = never
+    limit: Limit | None = None
 
     @cached_property
     def owners(self) -> Mapping[str, str]:
