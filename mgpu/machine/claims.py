@@ -12,7 +12,6 @@ from functools import cached_property
 from mgpu.machine import daemon, locks, processes
 from mgpu.machine.notes import Holder
 
-
 Beside = Callable[[str], Collection[str]]
 """Tells the ids of the runs that hold a lease on a GPU."""
 
@@ -51,8 +50,8 @@ class Look:
     def boxes(self, gpus: Iterable[str], holding: bool, beside: Beside = nobody) -> dict[str, str]:
         """Those of `gpus` that a container was given which runs though its run holds no lease there, and whose it is.
 
-        `holding`: the caller has their locks, or those of a part. Then a container that was made and never started is removed, since its
-        start may be under way in the engine; one that cannot be removed has started.
+        `holding`: the caller has their locks, or those of a part. Then a container that was made and never started is
+        removed, since its start may be under way in the engine; one that cannot be removed has started.
         """
         wanted = set(gpus)
         if not wanted or isinstance(self._boxes, str):

@@ -12,7 +12,7 @@ from importlib import import_module
 from math import ceil, floor
 from typing import Any
 
-from mgpu.values.engine import Limit
+from mgpu.values.limit import Limit
 from mgpu.values.machine import Gpu
 from mgpu.values.memory import GIB, Estimate, Unknown
 from mgpu.values.model import Model

@@ -14,6 +14,7 @@ from mgpu.values.plan import Layout, Task
 from mgpu.values.spec import Job
 
 if TYPE_CHECKING:
+    from mgpu.values.limit import Limit
     from mgpu.values.memory import Correction, Estimate, Knob, Unknown
     from mgpu.values.model import Model
     from mgpu.values.recipe import Recipe
@@ -88,15 +89,6 @@ def no_degrees(_: Job) -> Mapping[str, int]:
 def no_objections(_: Task) -> Iterable[Complaint]:
     """For engines that run on every GPU."""
     return ()
-
-
-class Limit(NamedTuple):
-    """How an engine is held to a share of a GPU. `flags` are those by which a job would say so itself; `args` are the
-    flags, under the names that a job's `args` have, that keep a task whose GPUs have a `budget` within it.
-    Raises ValueError where that cannot be reckoned, with the reason."""
-
-    flags: tuple[str, ...]
-    args: Callable[[Task, Model | None], Mapping[str, Any]]
 
 
 def no_estimate(task: Task, *_: object) -> Unknown:

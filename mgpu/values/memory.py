@@ -67,7 +67,8 @@ class Estimate:
     of the whole context needs; `cache` says what the engine makes of all the rest.
 
     `room` is what is free on the GPU (bytes), or the task's share of it where it is `shared`, and `budget` what of it
-    the engine allows itself, None where it takes what it needs. `fault` is a rule that this breaks whatever the sum, in words.
+    the engine allows itself, None where it takes what it needs. `fault` is a rule that this breaks whatever the sum, in
+    words.
     """
 
     index: int
