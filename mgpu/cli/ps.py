@@ -104,12 +104,19 @@ def _rows(run: Run) -> list[tuple[str, ...]]:
             run.name if not at else "",
             command["task"] if len(commands) > 1 else "",
             _state(run, run.tasks[command["task"]]),
-            ",".join(str(indices.get(gpu, gpu)) for gpu in command["gpus"]),
+            _gpus(command, indices),
             str(command["port"] or ""),
             _since(run.data.get("created")),
         )
         for at, command in enumerate(commands)
     ]
+
+
+def _gpus(command: dict[str, Any], indices: dict[str, int]) -> str:
+    """The indices, and how much of each where it is a share."""
+    names = ",".join(str(indices.get(gpu, gpu)) for gpu in command["gpus"])
+    share = command.get("share")
+    return f"{share / 2**30:.1f} GiB of {names}" if share else names
 
 
 def _state(run: Run, last: dict[str, Any]) -> str:
@@ -153,6 +160,7 @@ def _data(run: Run) -> dict[str, Any]:
             "name": command["task"],
             "state": _state(run, run.tasks[command["task"]]),
             "gpus": command["gpus"],
+            "share": command.get("share"),
             "port": command["port"],
             "pid": _pid(run.tasks[command["task"]]),
         }

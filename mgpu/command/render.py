@@ -61,6 +61,7 @@ def _command(task: Task, plan: Plan, templates: Path | None) -> Command:
         needs=task.needs,
         serves=job.serves,
         gpus=tuple(gpu.id for gpu in task.gpus),
+        share=job.gpus.share if task.gpus else None,
         port=task.port,
         rendezvous=None if boxed else task.rendezvous,
         files=files,
@@ -134,6 +135,8 @@ def _beside(python: str, program: str) -> str:
 
 def _environment(task: Task, engine: Engine) -> dict[str, str]:
     own = {"PYTHONUNBUFFERED": "1", **engine.environment(task)}
+    if task.gpus and task.job.gpus.share and engine.limit is None:
+        own["MGPU_SHARE"] = str(task.job.gpus.share)
     if task.runtime == "process":
         own |= {"CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
         if not task.gpus or engine.names_gpus(task.version) != "nothing":

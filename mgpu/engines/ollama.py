@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from mgpu.catalog.flags import flags
 from mgpu.memory import estimates_of
+from mgpu.memory.limits import limit_of
 from mgpu.values.command import Probe, Trial
 from mgpu.values.engine import Complaint, Engine, said, url
 from mgpu.values.plan import Task
@@ -140,4 +141,5 @@ ENGINE = Engine(
     memory=estimates_of("ollama"),
     knobs=knobs,
     spills=spills,
+    limit=limit_of("ollama", "OLLAMA_GPU_OVERHEAD", "OLLAMA_MAX_LOADED_MODELS"),
 )

@@ -93,6 +93,19 @@ def locked(handle: int, start: int = 0, length: int = 0) -> bool:
     return blocker(handle, start, length) is not None
 
 
+def ranges(handle: int, start: int = 0, length: int = 0) -> list[tuple[int, int]]:
+    """The start and length (0: to the end) of every lock of others' on these bytes, in order."""
+    other = blocker(handle, start, length)
+    if other is None:
+        return []
+    first, count = other
+    before = ranges(handle, start, first - start) if first > start else []
+    end = first + count
+    if not count or (length and end >= start + length):
+        return [*before, other]
+    return [*before, other, *ranges(handle, end, length and start + length - end)]
+
+
 def lock_somewhere(handle: int, length: int, end: int) -> int | None:
     """Lock the first `length` bytes below `end` that lie together and that nobody holds; where they start, or None.
 

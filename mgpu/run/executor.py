@@ -23,8 +23,10 @@ if TYPE_CHECKING:
     import subprocess
 
     from mgpu.values.machine import Machine
+    from mgpu.values.plan import Plan
     from mgpu.values.spec import Spec
 
+MIB = 2**20
 PATIENCE = 3.0
 """Seconds that a clash with another mgpu, or a port just taken, is tried again without --wait."""
 PAUSE = 0.2
@@ -153,7 +155,7 @@ def _taken(
         ports = {port for command in compiled.commands for port in command.ports}
         boxed = any(command.container for command in compiled.commands)
         holder = leases.Holder(run.id, run.name, runs.user(), time.time(), boxed=boxed, until=place.until)
-        with leases.take(gpus, ports, holder) as lease:
+        with leases.take(gpus, ports, holder, _shares(compiled.plan)) as lease:
             place.check({*gpus, *map(port_name, ports)})
             place.leave()
             preflight.ports(ports)
@@ -172,9 +174,16 @@ def _taken(
     return Started(run.id, run.folder, compiled, keeper.process)
 
 
+def _shares(plan: Plan) -> dict[str, leases.Share]:
+    """The GPUs of which the run takes a part, by id."""
+    memory = {gpu.id: gpu.memory for gpu in plan.machine.gpus}
+    return {gpu: leases.Share(size // MIB, memory[gpu] // MIB) for gpu, size in plan.shares}
+
+
 def _base(compiled: Compiled) -> dict[str, object]:
     """Of each GPU that the run gets whole: what was free of it (bytes), and which others computed there."""
-    mine = {gpu for command in compiled.commands for gpu in command.gpus}
+    shared = {gpu for gpu, _ in compiled.plan.shares}
+    mine = {gpu for command in compiled.commands for gpu in command.gpus} - shared
     return {
         gpu.id: {"free": gpu.free, "others": [(other.pid, other.memory) for other in gpu.processes if other.pid]}
         for gpu in compiled.plan.machine.gpus

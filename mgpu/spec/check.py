@@ -20,7 +20,7 @@ from mgpu.spec.restarts import restart_complaints
 from mgpu.spec.shapes import Key, Record
 from mgpu.spec.versions import version_of
 from mgpu.values.document import Document
-from mgpu.values.engine import Complaint, Engine
+from mgpu.values.engine import Complaint, Engine, written
 from mgpu.values.mark import Path
 from mgpu.values.secrets import secret_name, secret_value
 from mgpu.values.spec import Job, Spec
@@ -133,8 +133,8 @@ def _job(data: Any, kind: str, path: Path, notes: Notes, name: str) -> Job | Non
     for key in sorted(data.keys() & {"port", "host"} if engine.finite else ()):
         notes.add(f"{engine.name} serves nothing: it has no {key}", (*path, key), f"remove {key}", key=True)
     flags = flag_complaints(job, engine, version_of(job, engine))
-    restarts = restart_complaints(job)
-    for complaint in (*_runtime(job, engine), *_ways(job, engine), *restarts, *flags, *engine.check(job)):
+    own = (*_runtime(job, engine), *_ways(job, engine), *_shares(job, engine), *restart_complaints(job))
+    for complaint in (*own, *flags, *engine.check(job)):
         add = notes.warn if complaint.warning else notes.add
         add(complaint.message, (*path, *complaint.path), complaint.hint, key=complaint.key)
     return job if len(notes.problems) == before else None
@@ -163,6 +163,16 @@ def _ways(job: Job, engine: Engine) -> Iterator[Complaint]:
         yield Complaint("what a command needs of GPUs is not known", ("gpus",), "give a number, or all")
     if job.command and not job.command[0].strip():
         yield Complaint("the program has no name", ("command", 0), "write the program first: [python, x.py]")
+
+
+def _shares(job: Job, engine: Engine) -> Iterator[Complaint]:
+    """Flags and variables that say how much of a GPU the engine may have, where `share` says it."""
+    for flag in engine.limit.flags if engine.limit and job.gpus.share else ():
+        place = next((at for at in ("args", "env") if written(job, flag) in getattr(job, at)), None)
+        if place:
+            name = written(job, flag)
+            message = f"{name} and share both say how much of a GPU {engine.name} may have"
+            yield Complaint(message, (place, name), "keep one of them", key=True)
 
 
 ENGINE_KEYS = frozenset(ENGINE) | frozenset(SCRIPT)

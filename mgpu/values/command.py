@@ -77,7 +77,8 @@ class Container:
 class Command:
     """One task's command. `lines` gives the number of words on each line of the text that a person reads; their sum is
     len(argv). `env` is sorted; `unset` are patterns (fnmatch) of variables the caller's environment loses; `timeout`
-    and `max_idle`, after which a server that nobody uses is stopped, are in seconds; `engine` is as the spec has it."""
+    and `max_idle`, after which a server that nobody uses is stopped, are in seconds; `engine` is as the spec has it;
+    `share` are bytes of each of its GPUs, None where it has them alone."""
 
     task: str
     argv: tuple[str, ...]
@@ -93,6 +94,7 @@ class Command:
     needs: Mapping[str, str] = field(default_factory=dict)
     serves: bool = False
     gpus: tuple[str, ...] = ()
+    share: int | None = None
     port: int | None = None
     rendezvous: int | None = None
     files: tuple[File, ...] = ()

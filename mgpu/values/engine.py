@@ -15,6 +15,7 @@ from mgpu.values.plan import Layout, Task
 from mgpu.values.spec import Job
 
 if TYPE_CHECKING:
+    from mgpu.values.limit import Limit
     from mgpu.values.memory import Correction, Estimate, Knob, Unknown
     from mgpu.values.model import Model
     from mgpu.values.recipe import Recipe
@@ -240,7 +241,8 @@ class Engine:
     what it is given as variables. `model` is the name of the model that a job is about. `memory` says what a task
     needs on each of its GPUs, in their order, with what is known of its model and of this host; `split` is how
     many whole layers each is best given, where that has to be said, `recipe` how a job trains, `knobs` are the changes
-    that make it need less, and `spills` says whether it leaves to the CPU what the GPUs do not hold.
+    that make it need less, and `spills` says whether it leaves to the CPU what the GPUs do not hold; `limit` is how it
+    is held to a share of a GPU, None where nothing holds it.
     """
 
     name: str
@@ -284,6 +286,7 @@ class Engine:
     recipe: Callable[[Job], Recipe | None] = no_recipe
     knobs: Callable[[Task], Iterable[Knob]] = no_knobs
     spills: Callable[[Task], bool] = never
+    limit: Limit | None = None
 
     @cached_property
     def owners(self) -> Mapping[str, str]:

@@ -55,11 +55,13 @@ class Task:
 @dataclass(frozen=True)
 class Plan:
     """Every task in the order of starting. Made by `plan.place`, which raises NoRoom where a task has no place.
-    `warnings` are about the spec on this machine."""
+    `shares` are the GPUs (by id) that the run does not need alone, each with the bytes that its tasks take there at
+    once; `warnings` are about the spec on this machine."""
 
     name: str
     machine: Machine
     tasks: tuple[Task, ...]
+    shares: tuple[tuple[str, int], ...] = ()
     warnings: tuple[Problem, ...] = ()
 
     def __post_init__(self) -> None:

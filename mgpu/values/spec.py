@@ -28,7 +28,7 @@ class Secret(NamedTuple):
 @dataclass(frozen=True)
 class Gpus:
     """What a job wants of GPUs, per replica. `count` None is all that are free, or the `fewest` of them that the model
-    fits on; `memory` is free bytes per GPU."""
+    fits on; `memory` is free bytes per GPU; `share` are bytes of each GPU, where the rest of it is for others."""
 
     count: int | None = 1
     memory: int | None = None
@@ -36,6 +36,7 @@ class Gpus:
     link: str | None = None
     ids: tuple[str, ...] = ()
     fewest: bool = False
+    share: int | None = None
 
 
 class Parallel(NamedTuple):
