@@ -160,6 +160,8 @@ class Box:
     def check_gpus(self) -> None:
         """Ask the container itself; where it lacks one of its GPUs, end it and say so."""
         wanted, seen = self.command["gpus"], seen_gpus(client(), self.id or "")
+        if seen is not None and self.command["container"]["privileged"]:
+            seen = [gpu for gpu in seen if gpu in wanted] or seen  # it sees every one, and is told which are its own
         if seen is not None and (set(seen) != set(wanted) if wanted[0].startswith("GPU-") else len(seen) < len(wanted)):
             self.refusal = refusals.of_gpus(wanted, seen)
             self.signal("SIGKILL")

@@ -14,6 +14,7 @@ from mgpu.spec.flags import flag_complaints
 from mgpu.spec.language import ENGINE, KEYS, KINDS, NAME, PIPELINE, SCRIPT, elsewhere, record
 from mgpu.spec.nearest import did_you_mean, nearest
 from mgpu.spec.notes import BAD, Notes, called, show
+from mgpu.spec.powers import powers
 from mgpu.spec.references import KEYS as REFERRING
 from mgpu.spec.references import OPEN, texts_in
 from mgpu.spec.shapes import Key, Record
@@ -44,7 +45,9 @@ def check(document: Document) -> Spec:
         raise document.error(*notes.problems)
     for job in jobs:
         _open_to_all(job, notes)
-    return Spec(name, jobs, document, kind == "pipeline", document.data.get("machine"), tuple(notes.warnings))
+    wanted = powers(jobs, document)
+    warnings = (*notes.warnings, *(power.problem for power in wanted))
+    return Spec(name, jobs, document, kind == "pipeline", document.data.get("machine"), warnings, wanted)
 
 
 def _open_to_all(job: Job, notes: Notes) -> None:
@@ -140,8 +143,12 @@ def _job(data: Any, kind: str, path: Path, notes: Notes, name: str) -> Job | Non
 
 def _runtime(job: Job, engine: Engine) -> Iterator[Complaint]:
     """What contradicts itself about where the job runs."""
-    if job.runtime == "docker" and not (job.image or engine.image):
-        yield Complaint(f"{job.engine} has no image of its own to run in", ("runtime",), "add image:")
+    if (job.runtime == "docker" or job.container) and not (job.image or engine.image):
+        key = "container" if job.container else "runtime"
+        yield Complaint(f"{job.engine} has no image of its own to run in", (key,), "add image:")
+    if job.container and (job.runtime == "process" or job.python):
+        hint = "remove it, or say runtime: docker"
+        yield Complaint("a process of the host has no container", ("container",), hint, key=True)
     if job.runtime == "docker" and job.python:
         yield Complaint("a container has its own Python", ("python",), "remove python, or say runtime: process")
     if job.image and (job.runtime == "process" or job.python):
