@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from mgpu.cli import allow, progress, show, source
 from mgpu.errors import NoRoom
 from mgpu.run import handover, hatch
+from mgpu.spec.debug import debugged
 
 if TYPE_CHECKING:
     from mgpu.run.executor import Started
@@ -29,6 +30,14 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dry-run", action="store_true", help="print the commands for this host, and start nothing")
     parser.add_argument("--ignore-foreign", action="store_true", help="take GPUs although other processes use them")
     allow.add(parser)
+    source.add_locked(parser)
+    parser.add_argument(
+        "--debug",
+        action="append",
+        default=[],
+        metavar="WORD",
+        help="have jobs tell more in this run: nccl, torch (its C++ part and its collectives), cuda (each kernel waits)",
+    )
     parser.add_argument("--force", action="store_true", help="start what the plan says does not fit")
     parser.add_argument("--json", action="store_true", help="print how it went as JSON, and logs on stderr")
 
@@ -36,6 +45,8 @@ def add(parser: argparse.ArgumentParser) -> None:
 def main(options: argparse.Namespace) -> int:
     path, allowed = Path(options.file), allow.granted(options.allow)
     spec = source.spec(path, [*options.sets, *([f"name={options.name}"] if options.name else [])])
+    spec = source.locked(path, spec) if options.locked else spec
+    spec = debugged(spec, options.debug, os.environ)
     folder = os.getcwd() if options.file == "-" else os.path.dirname(os.path.abspath(path))
     if options.dry_run:
         return _dry(spec, folder, options)

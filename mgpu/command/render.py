@@ -10,7 +10,7 @@ from mgpu.command.files import dumped
 from mgpu.command.options import options
 from mgpu.command.words import words
 from mgpu.engines import engine_named
-from mgpu.spec.versions import listed
+from mgpu.spec.versions import image_of, listed
 from mgpu.values.command import Command, Container, File, Probe, Stop
 from mgpu.values.engine import Engine, Spelling, given_probe
 from mgpu.values.machine import CDI, CLAIM, FOLDER, HOME, USER, Machine
@@ -178,14 +178,9 @@ def _probe(task: Task, engine: Engine) -> Probe | None:
     return probe._replace(within=task.job.ready.within) if probe and task.job.ready.within else probe
 
 
-def tagged(image: str, version: str) -> str:
-    """The engine's image of a version; one that is no number (v0.33.0, nightly) stands in the tag as it is."""
-    return (image if version[:1].isdigit() else image.replace("v{version}", "{version}")).format(version=version)
-
-
 def _container(task: Task, engine: Engine, plan: Plan) -> Container:
     job, machine, bounds = task.job, plan.machine, task.job.container or Bounds()
-    image = (job.image or tagged(engine.image or "", task.version or "")) + (f"@{job.digest}" if job.digest else "")
+    image = (image_of(job, task.version) or "") + (f"@{job.digest}" if job.digest else "")
     cache = (Volume(f"{machine.home or HOME}/{engine.cache_home}", engine.cache),) if engine.cache else ()
     folder = Volume(machine.folder or FOLDER, engine.workspace)
     volumes = tuple(volume._replace(source=_resolved(volume.source, machine)) for volume in job.volumes)

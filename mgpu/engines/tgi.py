@@ -128,6 +128,7 @@ ENGINE = Engine(
     entrypoint=("text-generation-launcher",),
     port=8080,
     dimensions=("tensor",),
+    revision="revision",
     takes=frozenset(("quantization", "context_length", "args", "parallel", "version")),
     requires=frozenset(("model",)),
     lists={"args": "tgi"},

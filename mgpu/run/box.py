@@ -34,6 +34,7 @@ class Box:
         self.folder, self.task, self.secrets = folder, task, secrets
         self.run: str = run["id"]
         self.name: str = run["name"]
+        self.origin = {daemon.HASH: run.get("hash", ""), daemon.VERSION: run.get("version", "")}
         self.command: dict[str, Any] = next(c for c in run["commands"] if c["task"] == task)
         self.log = os.open(state.log(folder, task), os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
         self.id: str | None = None
@@ -113,7 +114,7 @@ class Box:
         box = self.command["container"]
         arguments = create_arguments(self.command["argv"], self.environment(), box)
         own = {daemon.GPUS: "", **arguments.pop("labels"), daemon.RUN: self.run, daemon.TASK: self.task}
-        labels = {**own, daemon.NAME: self.name, daemon.OWNER: str(os.getuid())}
+        labels = {**own, **self.origin, daemon.NAME: self.name, daemon.OWNER: str(os.getuid())}
         if box["network"]:
             join(api, box["network"], self.run, os.getuid())
         host = api.create_host_config(**arguments.pop("host_config"))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
-from mgpu import Compiled, compile_spec
+from mgpu import Compiled, __version__, compile_spec
 from mgpu.command.data import command_data
 from mgpu.command.text import script
 from mgpu.errors import HostError, NoRoom
@@ -19,6 +20,7 @@ from mgpu.run.hatch import Keeper, sent
 if TYPE_CHECKING:
     import subprocess
 
+    from mgpu.values.secrets import Hidden
     from mgpu.values.spec import Spec
 
 PATIENCE = 3.0
@@ -110,7 +112,7 @@ def _until_freed(known: frozenset[tuple[str, int]]) -> None:
             return
 
 
-def _taken(compiled: Compiled, folder: str, secrets: Mapping[str, Mapping[str, str]], keeper: Keeper) -> Started:
+def _taken(compiled: Compiled, folder: str, secrets: Mapping[str, Mapping[str, Hidden]], keeper: Keeper) -> Started:
     """Make the run's folder, take the leases, and hand over to the keeper; undone where one of them fails."""
     unblocked = signal.pthread_sigmask(signal.SIG_BLOCK, handover.STOPPING)
     run = None
@@ -125,7 +127,7 @@ def _taken(compiled: Compiled, folder: str, secrets: Mapping[str, Mapping[str, s
             configs.write(compiled.commands, folder)
             _write(run, compiled)
             state.note(run.folder, "kept", pid=keeper.process.pid)
-            orders = {"secrets": secrets, "starts": list(lease.starts.values())}
+            orders = {"secrets": _bare(secrets), "starts": list(lease.starts.values())}
             sent(keeper, orders, (run.lock, *lease.fds))
     except BaseException:
         if run:
@@ -137,12 +139,26 @@ def _taken(compiled: Compiled, folder: str, secrets: Mapping[str, Mapping[str, s
     return Started(run.id, run.folder, compiled, keeper.process)
 
 
+def _bare(secrets: Mapping[str, Mapping[str, Hidden]]) -> dict[str, dict[str, str]]:
+    """The secrets as their processes get them."""
+    return {task: {name: value.bare() for name, value in values.items()} for task, values in secrets.items()}
+
+
+def _hash(data: object) -> str:
+    """What tells one content of a spec from another, however it is written."""
+    import hashlib
+
+    return hashlib.sha256(json.dumps(data, sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+
 def _write(run: runs.New, compiled: Compiled) -> None:
     data = {
         "format": state.FORMAT,
         "id": run.id,
         "name": run.name,
         "spec": compiled.spec.document.name,
+        "hash": _hash(compiled.spec.document.data),
+        "version": __version__,
         "created": time.time(),
         "machine": compiled.plan.machine.name,
         "text": script(compiled.plan, compiled.commands),

@@ -1,5 +1,7 @@
 """What looks like a secret: by its name, or by the shape of its value."""
 
+from __future__ import annotations
+
 import re
 
 NAME = r"(^|_)(TOKEN|SECRET|PASSWORD|PASSWD|PASSPHRASE|CREDENTIALS?|(API|ACCESS|PRIVATE|AUTH|ENCRYPTION)_?KEY)(_|$)"
@@ -12,6 +14,29 @@ VALUE = (
 
 PREFIXES = ("hf_", "sk-", "gh", "glpat-", "AKIA", "nvapi-", "xox", "r8_")
 """Without one of these in it, no text is searched: most texts are not."""
+
+
+class Hidden:
+    """The value of a secret, which shows itself to nobody: as text, in a message or a traceback, it is ``<secret>``,
+    and JSON refuses it. Whoever hands it to a process has it by `bare`."""
+
+    __slots__ = ("_bare",)
+
+    def __init__(self, value: str) -> None:
+        self._bare = value
+
+    def __repr__(self) -> str:
+        return "<secret>"
+
+    def __format__(self, spec: str) -> str:
+        return repr(self)
+
+    def __reduce__(self) -> str:
+        raise TypeError("a secret is not written anywhere")
+
+    def bare(self) -> str:
+        """The value itself."""
+        return self._bare
 
 
 def secret_name(name: str) -> bool:
