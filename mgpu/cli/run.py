@@ -36,7 +36,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="WORD",
-        help="have jobs tell more in this run: nccl, torch (its C++ part and its collectives), cuda (each kernel waits)",
+        help="have jobs tell more in this run: nccl, torch (C++ and collectives), cuda (each kernel waits)",
     )
     parser.add_argument("--force", action="store_true", help="start what the plan says does not fit")
     parser.add_argument("--json", action="store_true", help="print how it went as JSON, and logs on stderr")

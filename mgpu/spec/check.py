@@ -22,7 +22,7 @@ from mgpu.spec.versions import version_of
 from mgpu.values.document import Document
 from mgpu.values.engine import Complaint, Engine
 from mgpu.values.mark import Path
-from mgpu.values.secrets import secret_name, secret_value
+from mgpu.values.secrets import secret_flag, secret_name, secret_value
 from mgpu.values.spec import Job, Spec
 
 
@@ -143,12 +143,12 @@ def _job(data: Any, kind: str, path: Path, notes: Notes, name: str) -> Job | Non
 
 def _runtime(job: Job, engine: Engine) -> Iterator[Complaint]:
     """What contradicts itself about where the job runs."""
-    if (job.runtime == "docker" or job.container) and not (job.image or engine.image):
-        key = "container" if job.container else "runtime"
-        yield Complaint(f"{job.engine} has no image of its own to run in", (key,), "add image:")
     if job.container and (job.runtime == "process" or job.python):
         hint = "remove it, or say runtime: docker"
         yield Complaint("a process of the host has no container", ("container",), hint, key=True)
+    elif (job.runtime == "docker" or job.container) and not (job.image or engine.image):
+        key = "container" if job.container else "runtime"
+        yield Complaint(f"{job.engine} has no image of its own to run in", (key,), "add image:")
     if job.runtime == "docker" and job.python:
         yield Complaint("a container has its own Python", ("python",), "remove python, or say runtime: process")
     if job.image and (job.runtime == "process" or job.python):
@@ -182,7 +182,16 @@ def _written_out_secrets(document: Document, notes: Notes) -> None:
             what = "is written out here, where anyone who reads the spec sees it"
             notes.add(f"{name} {literal if text.startswith('$') else what}", path, f"secrets: [{name}]")
         elif secret_value(text):
-            notes.add(f"{called(path)} holds what looks like a token", path, "list its variable under secrets:")
+            notes.add(f"{called(path)} holds what looks like a secret", path, "list its variable under secrets:")
+        elif _as_flag(path, text) and not any(problem.path == path for problem in notes.problems):
+            message = f"{called(path)} is written out here, where anyone who reads the spec sees it"
+            notes.add(message, path, "list its variable under secrets:, and have the program read that")
+
+
+def _as_flag(path: Path, text: str) -> bool:
+    """Whether it is the secret of a flag, or of a config file."""
+    inside = set(path[:-1]) & {"args", "script_args", "config"}
+    return bool(inside) and secret_flag(str(path[-1]), text) and not _refers(text)
 
 
 def _refers(text: str) -> bool:
