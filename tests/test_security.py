@@ -155,7 +155,7 @@ def test_the_file_of_a_secret_is_a_way_into_the_container_too() -> None:
 
 @pytest.mark.parametrize(("more", "name", "option"), [
     ("privileged: true", "privileged", "--privileged"),
-    ("cap_add: [SYS_PTRACE]", "cap_add", "--cap-add SYS_PTRACE"),
+    ("cap_add: [SYS_PTRACE]", "cap_add", "--cap-add CAP_SYS_PTRACE"),
     ("devices: [/dev/fuse]", "devices", "--device /dev/fuse"),
     ("ipc: host", "ipc", "--ipc host"),
     ("network: host", "network", "--network host"),

@@ -20,10 +20,16 @@ def _device(text: str) -> str:
     return text
 
 
+def _capability(name: str) -> str:
+    """The kernel's own name, which newer docker commands make of it as well."""
+    return name if name == "ALL" or name.startswith("CAP_") else f"CAP_{name}"
+
+
 def _bounds(**given: Any) -> Bounds:
     if "ipc" in given and "shm_size" in given:
         raise ValueError("has a shm_size, and with ipc: host the host's own /dev/shm counts", "keep one of them")
     namespaces = tuple(name for name in NAMESPACES if given.pop(name, None))
+    given["cap_add"] = tuple(sorted({_capability(name) for name in given.get("cap_add", ())}))
     limits = tuple(sorted(given.pop("ulimits", {}).items()))
     return Bounds(namespaces=namespaces, shm=given.pop("shm_size", None), ulimits=limits, **given)
 

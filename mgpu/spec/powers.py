@@ -60,8 +60,9 @@ def boxable(job: Job) -> bool:
 def _of_container(bounds: Bounds) -> Iterator[tuple[str, str, Path]]:
     if bounds.privileged:
         yield "privileged", "privileged gives the container all of the host", ("container", "privileged")
-    for at, name in enumerate(bounds.cap_add):
-        yield "cap_add", f"{name} is a power over the kernel of the host", ("container", "cap_add", at)
+    if bounds.cap_add:
+        names = ", ".join(bounds.cap_add)
+        yield "cap_add", f"cap_add gives powers over the kernel of the host: {names}", ("container", "cap_add")
     for at, device in enumerate(bounds.devices):
         yield "devices", f"{device} is a device of the host", ("container", "devices", at)
     for namespace in bounds.namespaces:

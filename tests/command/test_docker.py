@@ -161,7 +161,7 @@ def test_powers_and_limits(machine: Machine, more: str, recorder: Recorder, tmp_
     (call,) = called(compile(text, known(machine, tmp_path)), recorder)
     assert line == call
     host = line["HostConfig"]
-    assert (host["Privileged"], host["CapAdd"]) == (True, ["SYS_PTRACE", "CAP_IPC_LOCK"])
+    assert (host["Privileged"], host["CapAdd"]) == (True, ["CAP_IPC_LOCK", "CAP_SYS_PTRACE"])
     assert [device["PathOnHost"] for device in host["Devices"]] == ["/dev/fuse", "/dev/infiniband"]
     assert (host.get("ShmSize"), host.get("PidMode")) == ((1_500_000_000, None) if "shm" in more else (None, "host"))
 

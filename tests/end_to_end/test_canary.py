@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from mgpu.cli import VERBS
-from tests.end_to_end.host import Host, eventually, lives
+from tests.end_to_end.host import MGPU, Host, eventually, lives
 from tests.fakes.docker import BUSYBOX, Engine
 from tests.run.scene import told
 
@@ -20,7 +20,10 @@ name: job
 jobs:
   one:
     kind: task
-    command: [sh, -c, 'test -n "$API_TOKEN" && test -n "$PASSWORD" && echo got it; while [ ! -e {go} ]; do sleep 0.1; done; exit 5']
+    command:
+      - sh
+      - -c
+      - 'test -n "$API_TOKEN" && test -n "$PASSWORD" && echo got it; while [ ! -e {go} ]; do sleep 0.1; done; exit 5'
     secrets: [API_TOKEN, {{name: PASSWORD, file: {file}}}]
     gpus: 1
     stop_grace: 1s
@@ -38,6 +41,17 @@ executor._taken = broken
 from mgpu.cli import main
 sys.exit(main(sys.argv[1:]))
 """
+MANY = """
+import json, sys
+from mgpu.cli import main
+
+for words in json.loads(sys.argv[1]):
+    main(words)
+"""
+COMPILING = (
+    ["validate"], ["validate", "--json"], ["validate", "--resolved"], ["render"], ["render", "--json"], ["plan"],
+    ["plan", "--json"], ["run", "--dry-run"], ["run", "--dry-run", "--json"],
+)  # fmt: skip
 SAYING = (["ps"], ["ps", "--all"], ["ps", "--all", "--json"], ["logs", "job"], ["events", "job"], ["why", "job"])
 
 
@@ -70,24 +84,27 @@ def said(*done: subprocess.CompletedProcess[str]) -> list[bytes]:
     return [stream.encode() for one in done for stream in (one.stdout, one.stderr)]
 
 
+def program(host: Host, text: str, *words: str) -> subprocess.CompletedProcess[str]:
+    """A program that calls mgpu, carried out where mgpu would be."""
+    argv = [*host.argv[: -len(MGPU) + 1], "-c", text, *words]
+    return subprocess.run(argv, env=host.env, capture_output=True, text=True, timeout=60, check=False)
+
+
 def test_a_secret_is_nowhere(where: tuple[Host, Path, Path], request: pytest.FixtureRequest) -> None:
     host, spec, go = where
-    shown = said(*(host.mgpu(*words, spec) for words in (
-        ["validate"], ["validate", "--json"], ["validate", "--resolved"], ["render"], ["render", "--json"], ["plan"],
-        ["plan", "--json"], ["run", "--dry-run"], ["run", "--dry-run", "--json"],
-    )))  # fmt: skip
+    saying = json.dumps([words for words in SAYING if words[0] in VERBS])
+    shown = said(program(host, MANY, json.dumps([[*words, str(spec)] for words in COMPILING])))
     runner = host.start("run", "--json", spec)
     eventually(lambda: host.mgpu("logs", "job").stdout == "got it\n", "the job has its secrets")
     lines = command_lines()
     assert any(b"mgpu" in line for line in lines)
-    shown += said(*(host.mgpu(*words) for words in SAYING if words[0] in VERBS))
+    shown += said(program(host, MANY, saying))
     go.touch()
     out, err = runner.communicate(timeout=30)
     assert json.loads(out)["code"] == 5, err
     shown += [out.encode(), err.encode()]
-    shown += said(*(host.mgpu(*words) for words in SAYING if words[0] in VERBS))
-    bug = [*host.argv[: -len(["-m", "mgpu"])], "-c", BUG, "run", str(spec)]
-    crash = subprocess.run(bug, env=host.env, capture_output=True, text=True, timeout=60, check=False)
+    shown += said(program(host, MANY, saying))
+    crash = program(host, BUG, "run", str(spec))
     assert crash.returncode == 3, crash.stderr
     log = next(host.folder.glob("mgpu-crash-*.log")).read_text()
     assert "'API_TOKEN': <secret>" in log, "the bug would have told it"
