@@ -14,6 +14,7 @@ VERBS = {
     "render": "print the commands that a spec means, for a machine at hand or given",
     "plan": "show what a spec needs of memory and what it gets: layout, speed and price; compare machines",
     "fit": "say which machines hold a model, how fast, and at what price; no spec needed",
+    "lock": "write beside a spec which images and models it has now, for --locked",
     "pull": "fetch the images and models of a spec ahead of time; no GPU is taken",
     "run": "run a spec on this host",
     "ps": "list the runs of this host",

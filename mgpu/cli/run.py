@@ -10,8 +10,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mgpu.cli import progress, show, source, telling
+from mgpu.cli import allow, progress, show, source, telling
 from mgpu.run import handover, hatch
+from mgpu.spec.debug import debugged
 
 if TYPE_CHECKING:
     from mgpu.run.executor import Started
@@ -31,6 +32,15 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--priority", type=_priority, default=0, metavar="N", help="goes before those with less; 0")
     parser.add_argument("--dry-run", action="store_true", help="print the commands for this host, and start nothing")
     parser.add_argument("--ignore-foreign", action="store_true", help="take GPUs although other processes use them")
+    allow.add(parser)
+    source.add_locked(parser)
+    parser.add_argument(
+        "--debug",
+        action="append",
+        default=[],
+        metavar="WORD",
+        help="have jobs tell more in this run: nccl, torch (C++ and collectives), cuda (each kernel waits)",
+    )
     parser.add_argument("--force", action="store_true", help="start what the plan says does not fit")
     parser.add_argument("--json", action="store_true", help="print how it went as JSON, and logs on stderr")
 
@@ -43,12 +53,15 @@ def _priority(word: str) -> int:
 
 
 def main(options: argparse.Namespace) -> int:
-    path = Path(options.file)
+    path, allowed = Path(options.file), allow.granted(options.allow)
     spec = source.spec(path, [*options.sets, *([f"name={options.name}"] if options.name else [])])
-    show.warn(spec.document, spec.warnings)
+    spec = source.locked(path, spec) if options.locked else spec
+    spec = debugged(spec, options.debug, os.environ)
     folder = os.getcwd() if options.file == "-" else os.path.dirname(os.path.abspath(path))
     if options.dry_run:
         return _dry(spec, folder, options)
+    if allow.refused(spec, folder, allowed):
+        return 1
     spec = replace(spec, machine=None)
     keeper = hatch.hatched(spec)
     from mgpu.run import executor, pruning
@@ -68,6 +81,7 @@ def _dry(spec: Spec, folder: str, options: argparse.Namespace) -> int:
     from mgpu.command.text import script
     from mgpu.machine import snapshot
 
+    show.warn(spec.document, spec.warnings)
     compiled = compile_spec(spec, snapshot.read(folder, spec), None, options.ignore_foreign)
     show.warn(spec.document, compiled.plan.warnings)
     if options.json:

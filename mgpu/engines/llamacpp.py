@@ -70,7 +70,7 @@ def split(task: Task) -> str | None:
         from mgpu.memory.layers import shares as of_layers
 
         return ",".join(str(share) for share in of_layers(task.split))
-    inside = task.runtime == "docker"
+    inside = task.runtime == "docker" and not (task.job.container and task.job.container.privileged)
     gpus = sorted(task.gpus, key=lambda gpu: (gpu.bus_id or "", gpu.index)) if inside else task.gpus
     shares = uneven(gpus)
     return ",".join(str(share) for share in shares) if shares else None

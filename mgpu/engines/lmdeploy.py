@@ -67,6 +67,7 @@ ENGINE = Engine(
     package="lmdeploy",
     port=23333,
     dimensions=("tensor",),
+    revision="revision",
     takes=frozenset(("quantization", "context_length", "args", "parallel", "version")),
     requires=frozenset(("model",)),
     lists={"args": "lmdeploy"},

@@ -67,7 +67,7 @@ def environment(task: Task) -> Mapping[str, str]:
     """The settings as Ollama reads them. Replicas share a store of models, and one that starts must not remove what
     another is just fetching (OLLAMA_NOPRUNE)."""
     job = task.job
-    listen = "0.0.0.0" if task.runtime == "docker" else job.host
+    listen = "0.0.0.0" if task.secluded else job.host
     own = {"OLLAMA_HOST": f"{f'[{listen}]' if ':' in listen else listen}:{task.port}"}
     if (job.parallel.pipeline or 1) > 1:
         own[SPREAD] = "1"

@@ -116,6 +116,7 @@ ENGINE = Engine(
     package="sglang",
     port=30000,
     dimensions=("tensor", "pipeline", "data", "expert"),
+    revision="revision",
     takes=frozenset(("quantization", "context_length", "args", "parallel", "version")),
     requires=frozenset(("model",)),
     lists={"args": "sglang"},

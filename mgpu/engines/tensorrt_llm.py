@@ -81,7 +81,7 @@ def probe(task: Task) -> Probe:
 
 def hub(task: Task) -> Hub | None:
     """All of a repository but the weights in their first format."""
-    model, revision = task.job.model or "", said(task.job, "hf-revision")
+    model, revision = task.job.model or "", said(task.job, "revision")
     return None if local(model) else Hub(model, chosen, str(revision) if revision else None)
 
 
@@ -105,6 +105,7 @@ ENGINE = Engine(
     package="tensorrt_llm",
     port=8000,
     dimensions=("tensor", "pipeline", "expert"),
+    revision="revision",
     takes=frozenset(("quantization", "context_length", "args", "parallel", "version", "config")),
     requires=frozenset(("model",)),
     lists={"args": "tensorrt-llm"},

@@ -83,7 +83,7 @@ def variables(task: Task) -> Mapping[str, Any]:
     return {
         "model": None if "model-id" in _broken(task) else task.job.model,
         "socket": f"/tmp/text-generation-server-{task.port}" if process and not said(task.job, SOCKET) else None,
-        "metrics": process and said(task.job, "prometheus-port") is None,
+        "metrics": not task.secluded and said(task.job, "prometheus-port") is None,
     }
 
 
@@ -129,6 +129,7 @@ ENGINE = Engine(
     entrypoint=("text-generation-launcher",),
     port=8080,
     dimensions=("tensor",),
+    revision="revision",
     takes=frozenset(("quantization", "context_length", "args", "parallel", "version")),
     requires=frozenset(("model",)),
     lists={"args": "tgi"},

@@ -119,6 +119,7 @@ ENGINE = Engine(
     package="vllm",
     port=8000,
     dimensions=("tensor", "pipeline", "data"),
+    revision="revision",
     takes=frozenset(("quantization", "context_length", "args", "parallel", "version")),
     requires=frozenset(("model",)),
     lists={"args": "vllm"},

@@ -142,6 +142,8 @@ def _runtime(job: Job, machine: Machine) -> tuple[str, str | None]:
     """Docker or process, and why where the spec does not say."""
     if job.runtime:
         return job.runtime, None
+    if job.container:
+        return "docker", "runtime: docker, since container is given"
     if job.python:
         return "process", "runtime: process, since python is given"
     if job.image:

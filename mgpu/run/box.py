@@ -41,6 +41,7 @@ class Box:
         self.tell = tell
         self.run: str = run["id"]
         self.name: str = run["name"]
+        self.origin = {daemon.HASH: run.get("hash", ""), daemon.VERSION: run.get("version", "")}
         self.command: dict[str, Any] = next(c for c in run["commands"] if c["task"] == task)
         self.log = os.open(state.log(folder, task), os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
         self.id: str | None = None
@@ -127,7 +128,7 @@ class Box:
         arguments = create_arguments(self.command["argv"], self.environment(), box)
         own = {daemon.GPUS: "", **arguments.pop("labels"), daemon.RUN: self.run, daemon.TASK: self.task}
         own |= {LIFE: str(self.life)}
-        labels = {**own, daemon.NAME: self.name, daemon.OWNER: str(os.getuid())}
+        labels = {**own, **self.origin, daemon.NAME: self.name, daemon.OWNER: str(os.getuid())}
         if box["network"]:
             join(api, box["network"], self.run, os.getuid())
         host = api.create_host_config(**arguments.pop("host_config"))
@@ -180,6 +181,8 @@ class Box:
     def check_gpus(self) -> None:
         """Ask the container itself; where it lacks one of its GPUs, end it and say so."""
         wanted, seen = self.command["gpus"], seen_gpus(client(), self.id or "")
+        if seen is not None and self.command["container"]["privileged"]:
+            seen = [gpu for gpu in seen if gpu in wanted] or seen  # it sees every one, and is told which are its own
         if seen is not None and (set(seen) != set(wanted) if wanted[0].startswith("GPU-") else len(seen) < len(wanted)):
             self.refusal = refusals.of_gpus(wanted, seen)
             self.signal("SIGKILL")

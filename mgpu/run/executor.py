@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from mgpu import Compiled, compile_spec
+from mgpu import Compiled, __version__, compile_spec
 from mgpu.command.data import command_data
 from mgpu.command.text import script
 from mgpu.errors import HostError, NoRoom
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from mgpu.values.machine import Machine
     from mgpu.values.plan import Plan
+    from mgpu.values.secrets import Hidden
     from mgpu.values.spec import Spec
 
 MIB = 2**20
@@ -143,7 +144,7 @@ def _fetched(missing: list[str], before: set[str], fetch: Callable[[str], object
 
 
 def _taken(
-    compiled: Compiled, folder: str, secrets: Mapping[str, Mapping[str, str]], keeper: Keeper, place: Line
+    compiled: Compiled, folder: str, secrets: Mapping[str, Mapping[str, Hidden]], keeper: Keeper, place: Line
 ) -> Started:
     """Make the run's folder, take the leases, and hand over to the keeper; undone where one of them fails."""
     unblocked = signal.pthread_sigmask(signal.SIG_BLOCK, handover.STOPPING)
@@ -162,7 +163,7 @@ def _taken(
             configs.write(compiled.commands, folder)
             _write(run, compiled, content, place.record(holder.tick))
             state.note(run.folder, "kept", pid=keeper.process.pid)
-            orders = {"secrets": secrets, "starts": list(lease.starts.values())}
+            orders = {"secrets": _bare(secrets), "starts": list(lease.starts.values())}
             sent(keeper, orders, (run.lock, *lease.fds))
     except BaseException:
         if run:
@@ -172,6 +173,11 @@ def _taken(
     os.close(run.lock)
     keeper.end.close()
     return Started(run.id, run.folder, compiled, keeper.process)
+
+
+def _bare(secrets: Mapping[str, Mapping[str, Hidden]]) -> dict[str, dict[str, str]]:
+    """The secrets as their processes get them."""
+    return {task: {name: value.bare() for name, value in values.items()} for task, values in secrets.items()}
 
 
 def _shares(plan: Plan) -> dict[str, leases.Share]:
@@ -198,6 +204,8 @@ def _write(run: runs.New, compiled: Compiled, content: str, turn: Mapping[str, f
         "name": run.name,
         "spec": compiled.spec.document.name,
         "content": content,
+        "hash": runs.content(compiled.spec.document.data)[:16],
+        "version": __version__,
         "created": time.time(),
         "turn": turn,
         "machine": compiled.plan.machine.name,

@@ -82,8 +82,8 @@ def single(name: str, content: str) -> None:
             raise UsageError(f"{name} is running already (run {run.id})" + (f", {same}" if known else ""), hint)
 
 
-def content(data: object, folder: str) -> str:
-    """The hash of a spec's content, and of the folder that its paths start from."""
+def content(data: object, folder: str = "") -> str:
+    """The hash of a spec's content, however it is written, and of the folder that its paths start from."""
     import hashlib
     import json
 

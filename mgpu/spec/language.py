@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 from mgpu.engines import ENGINES, engine_named
+from mgpu.spec.container import CONTAINER
 from mgpu.spec.facts import FACTS
 from mgpu.spec.gpus import GPUS
 from mgpu.spec.recipes import RECIPE
@@ -118,6 +119,7 @@ COMMON = {
     "volumes": Key(Array(Made(Text(), _volume)), "folders of the host in the container: host:container[:ro]"),
     "workdir": Key(WORD, "the folder to run in; the spec's folder if left out"),
     "runtime": Key(Choice(("docker", "process")), "in a container or as a process of the host"),
+    "container": Key(CONTAINER, "what its container may do beyond every other, and its limits"),
     "image": Key(WORD, "another container image than the engine's own"),
     "python": Key(WORD, "the Python interpreter whose programs are run, for process jobs"),
     "timeout": Key(Duration(), "stop the job after this long, restarts and all"),

@@ -56,7 +56,9 @@ class Container:
     """The box a command runs in. `gpus` are device ids of the host, or with `cdi` names of NVIDIA's CDI devices; `shm`
     in bytes; `ulimits` are limits of its processes, -1 for none; `publish` is (address on the host, port on the host,
     port in the container); `user` are the ids that it runs as, None for the image's own; in `network` the containers
-    of one spec reach each other, this one as `alias`; `labels` are what tells mgpu that a container holds GPUs."""
+    of one spec reach each other, this one as `alias`; `labels` are what tells mgpu that a container holds GPUs; it is
+    `privileged`, has capabilities and devices of the host, and shares `namespaces` (ipc, network, pid) with it, where
+    the spec says so."""
 
     image: str
     name: str
@@ -71,6 +73,10 @@ class Container:
     shm: int | None = None
     ulimits: tuple[tuple[str, int], ...] = ()
     workdir: str | None = None
+    privileged: bool = False
+    cap_add: tuple[str, ...] = ()
+    devices: tuple[str, ...] = ()
+    namespaces: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

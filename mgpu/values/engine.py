@@ -231,9 +231,9 @@ class Engine:
     `cache` is the model cache inside the container, `cache_home` what of the host's home it is, `workspace` the spec's
     folder; `package` is the Python package whose version is the engine's; `rendezvous`: its ranks meet at a port, which
     mgpu chooses; `config` is the name of its config file, by which `${config}` is filled in; `key` is the variable that
-    holds the key which a server asks for where it has one; `finite`: it ends by itself when its work is done, and
-    listens nowhere; `gguf`: it reads GGUF files; `degrees` are the ways of being parallel that are flags of its own,
-    each with its number of GPUs.
+    holds the key which a server asks for where it has one; `revision` is the flag that takes a model's commit;
+    `finite`: it ends by itself when its work is done, and listens nowhere; `gguf`: it reads GGUF files; `degrees` are
+    the ways of being parallel that are flags of its own, each with its number of GPUs.
 
     `check` looks at a job, `fits` at a task with its GPUs; `files` gives what is to be written before the start, by
     file name: plain data, dumped as the name's ending says, or text. Templates see the paths as ``files``, by
@@ -259,6 +259,7 @@ class Engine:
     owned: Mapping[str, str] = field(default_factory=dict)
     config: str | None = None
     key: str | None = None
+    revision: str | None = None
     workspace: str = "/workspace"
     rendezvous: bool = False
     finite: bool = False

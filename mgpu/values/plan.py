@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from mgpu.errors import Problem
 from mgpu.values.machine import Gpu, Machine
-from mgpu.values.spec import Job
+from mgpu.values.spec import Bounds, Job
 
 if TYPE_CHECKING:
     from mgpu.values.choice import Decision
@@ -50,6 +50,11 @@ class Task:
     needs: Mapping[str, str] = field(default_factory=dict)
     network: str | None = None
     because: tuple[str, ...] = ()
+
+    @property
+    def secluded(self) -> bool:
+        """Whether it has a network of its own, with every port: it is in a container that does not share its host's."""
+        return self.runtime == "docker" and "network" not in (self.job.container or Bounds()).namespaces
 
 
 @dataclass(frozen=True)

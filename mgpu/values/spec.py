@@ -56,6 +56,25 @@ class Volume(NamedTuple):
     read_only: bool = False
 
 
+class Bounds(NamedTuple):
+    """What a job's container may do beyond every other, and its own limits: it is `privileged`, has capabilities and
+    devices of the host, shares `namespaces` (ipc, network, pid) with it; `shm` in bytes, `ulimits` -1 for none."""
+
+    privileged: bool = False
+    cap_add: tuple[str, ...] = ()
+    devices: tuple[str, ...] = ()
+    namespaces: tuple[str, ...] = ()
+    shm: int | None = None
+    ulimits: tuple[tuple[str, int], ...] = ()
+
+
+class Power(NamedTuple):
+    """What a job gets only where the command line allows it by `name`, with the place in the spec that asks for it."""
+
+    name: str
+    problem: Problem
+
+
 class Ready(NamedTuple):
     """How a job shows that it is ready: one of http (a path), tcp (True), log (a pattern), command (its words);
     `within` in seconds."""
@@ -79,8 +98,8 @@ class Restart(NamedTuple):
 @dataclass(frozen=True)
 class Job:
     """One job. Durations in seconds, sizes in bytes; `path` is where it stands in the document; `recipe` are fields of
-    a Recipe; it `serves` if it runs
-    until stopped (a server) rather than until done."""
+    a Recipe; `digest` is that of its image, where a lock file pins it; it `serves` if it runs until stopped (a server)
+    rather than until done."""
 
     kind: str
     name: str
@@ -105,6 +124,8 @@ class Job:
     trainer: str | None = None
     config: Mapping[str, Any] = field(default_factory=dict)
     recipe: Mapping[str, Any] = field(default_factory=dict)
+    container: Bounds | None = None
+    digest: str | None = None
     command: tuple[str, ...] = ()
     args: Mapping[str, Any] = field(default_factory=dict)
     env: Mapping[str, str] = field(default_factory=dict)
@@ -122,7 +143,8 @@ class Job:
 
 @dataclass(frozen=True)
 class Spec:
-    """A whole spec: one job, or a pipeline's jobs in the order written. `warnings` do not keep it from running."""
+    """A whole spec: one job, or a pipeline's jobs in the order written. `warnings` do not keep it from running;
+    `powers`, which are among them, do where nobody allows them."""
 
     name: str
     jobs: tuple[Job, ...]
@@ -130,3 +152,4 @@ class Spec:
     pipeline: bool = False
     machine: str | None = None
     warnings: tuple[Problem, ...] = ()
+    powers: tuple[Power, ...] = ()
