@@ -15,7 +15,7 @@ from mgpu.run.bell import Bell
 from mgpu.run.commanded import Commanded, Told
 from mgpu.run.ends import ended, policy_of
 from mgpu.run.gates import Gates, crowded
-from mgpu.run.idle import Usage
+from mgpu.run.idle import Networks, Usage
 from mgpu.run.probes import Watch
 from mgpu.run.restarts import Again, Over, judged
 from mgpu.run.task import FAILED, IDLE, STOPPED, TIMED_OUT, Task
@@ -42,6 +42,7 @@ class Supervisor:
         self.first: Task | None = None
         self.bell = Bell()
         self.gates = Gates(starter.caller)
+        self.networks = Networks()
 
     def keep(self) -> int:
         """Carry the run through; returns its exit code."""
@@ -216,7 +217,7 @@ class Supervisor:
                 self.note("late", task, after=probe["within"], why=task.watch.refusal if task.watch else None)
                 task.why = FAILED
                 self.stop(task)
-            elif task.usage and not self.wanted(task) and task.usage.over(task.inside, now):
+            elif task.usage and task.usage.over(None if self.wanted(task) else task.inside, now, self.networks):
                 self.note("idle", task, after=task.usage.most)
                 task.why = IDLE
                 self.stop(task)
