@@ -176,11 +176,13 @@ def test_a_name_is_taken_by_the_same_spec_or_by_another(host: Scene) -> None:
     ("args: {max-restarts: 2}\nrestart: on-failure", "5:1: restart and args: max-restarts are two policies"),
     ("args: {max-restarts: 2}\nrestart: no", ""),
     ("args: {max-restarts: 0}\nrestart: on-failure", ""),
+    ("engine: deepspeed\nargs: {elastic_training: true}\nrestart: always", "restart and args: elastic_training are"),
     ("restart: {max: 3}", "policy is missing in restart"),
     ("restart: onfailure", "restart cannot be 'onfailure'"),
     ("restart: {policy: always, max: 0}", "restart.max wants a number from 1"),
 ])  # fmt: skip
 def test_one_policy_for_each_job(host: Scene, keys: str, words: str) -> None:
-    spec = host.spec(f"kind: training\nengine: torchrun\nscript: a.py\n{keys}\n")
+    engine = "" if keys.startswith("engine") else "engine: torchrun\n"
+    spec = host.spec(f"kind: training\n{engine}script: a.py\n{keys}\n")
     done = host.mgpu("validate", spec)
     assert (done.returncode == 1, words in done.stdout) == (bool(words), True), done.stdout
