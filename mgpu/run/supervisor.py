@@ -144,9 +144,9 @@ class Supervisor:
             for task in self.tasks.values():
                 if isinstance(task.watch, Commanded):
                     task.watch.reaped(pid, status)
-            ended = next((task for task in self.tasks.values() if task.pid == pid), None)
-            if ended:
-                ended.code = os.waitstatus_to_exitcode(status)
+            its = next((task for task in self.tasks.values() if task.pid == pid), None)
+            if its:
+                its.code = os.waitstatus_to_exitcode(status)
         for task in self.tasks.values():
             if task.code is not None and not task.gone and not task.died():
                 self.clear(task)
@@ -204,7 +204,7 @@ class Supervisor:
             probe = task.command["probe"]
             if task.again is not None and now > task.again:
                 self.start_anew(task)
-            if task.watch and not task.ready and task.code is None:
+            if task.watch and not task.ready:
                 self.look(task, task.watch)
             if self.bell.asked > 1:
                 self.kill(task)
