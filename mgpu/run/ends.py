@@ -6,6 +6,7 @@ Standard library only: the keeper imports this.
 from __future__ import annotations
 
 import os
+import signal
 import time
 
 from mgpu.run.restarts import End, Policy
@@ -52,7 +53,8 @@ def _helpless(task: Task, code: int) -> str:
         return "what it is to execute cannot be executed"
     if task.why is None and task.boxed and code == FAILED:
         return "Docker refuses its container"
-    return "what stands for its container is killed again and again" if task.deaths >= MOST_DEATHS else ""
+    killed = task.deaths >= MOST_DEATHS and code == 128 + signal.SIGKILL
+    return "what stands for its container is killed again and again" if killed else ""
 
 
 def written(log: str, place: int) -> str:

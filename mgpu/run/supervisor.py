@@ -15,7 +15,7 @@ from mgpu.run.bell import Bell
 from mgpu.run.commanded import Commanded, Told
 from mgpu.run.ends import ended, policy_of
 from mgpu.run.gates import Gates, crowded
-from mgpu.run.idle import Usage
+from mgpu.run.idle import Networks, Usage
 from mgpu.run.probes import Watch
 from mgpu.run.restarts import Again, Over, judged
 from mgpu.run.task import FAILED, IDLE, STOPPED, TIMED_OUT, Task
@@ -44,6 +44,7 @@ class Supervisor:
         self.first: Task | None = None
         self.bell = Bell()
         self.gates = Gates(starter.caller)
+        self.networks = Networks()
 
     def keep(self) -> int:
         """Carry the run through; returns its exit code."""
@@ -146,9 +147,9 @@ class Supervisor:
             for task in self.tasks.values():
                 if isinstance(task.watch, Commanded):
                     task.watch.reaped(pid, status)
-            ended = next((task for task in self.tasks.values() if task.pid == pid), None)
-            if ended:
-                ended.code = os.waitstatus_to_exitcode(status)
+            its = next((task for task in self.tasks.values() if task.pid == pid), None)
+            if its:
+                its.code = os.waitstatus_to_exitcode(status)
         for task in self.tasks.values():
             if task.code is not None and not task.gone and not task.died():
                 self.clear(task)
@@ -206,7 +207,7 @@ class Supervisor:
             probe = task.command["probe"]
             if task.again is not None and now > task.again:
                 self.start_anew(task)
-            if task.watch and not task.ready and task.code is None:
+            if task.watch and not task.ready:
                 self.look(task, task.watch)
             if self.bell.asked > 1:
                 self.kill(task)
@@ -219,7 +220,7 @@ class Supervisor:
                 self.note("late", task, after=probe["within"], why=task.watch.refusal if task.watch else None)
                 task.why = FAILED
                 self.stop(task)
-            elif task.usage and not self.wanted(task) and task.usage.over(task.inside, now):
+            elif task.usage and task.usage.over(None if self.wanted(task) else task.inside, now, self.networks):
                 self.note("idle", task, after=task.usage.most)
                 task.why = IDLE
                 self.stop(task)

@@ -27,13 +27,14 @@ RESTART = Either(
     "no, on-failure, always, or a mapping of policy, max and within",
 )
 
-LAUNCHERS = frozenset(("max-restarts",))
-"""Flags by which a launcher starts its own ranks again (torchrun and accelerate, whose elastic agent is one)."""
+LAUNCHERS = frozenset(("max-restarts", "elastic-training"))
+"""Flags by which a launcher starts its own ranks again: torchrun's and accelerate's number (0 if left out), and that
+by which DeepSpeed does so up to 100 times (deepspeed/launcher/launch.py, WorkerSpec)."""
 
 
 def restart_complaints(job: Job) -> Iterator[Complaint]:
     """One policy for each job: not the launcher's own and mgpu's. And what nobody uses is a server."""
-    theirs = [flag for flag, times in job.args.items() if plain(flag) in LAUNCHERS and times not in (0, "0")]
+    theirs = [flag for flag, times in job.args.items() if plain(flag) in LAUNCHERS and times not in (0, "0", False)]
     if job.restart.policy != "no" and theirs:
         flag = theirs[0]
         message = f"restart and args: {flag} are two policies for one job: {job.engine} restarts by itself"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from mgpu.run.idle import Usage, connected
+from mgpu.run.idle import Networks, Usage, connected
 from tests.end_to_end.host import eventually
 from tests.fakes.docker import BUSYBOX
 from tests.run.scene import Scene
@@ -61,8 +61,8 @@ def test_what_a_live_job_needs_is_not_idle(host: Scene) -> None:
     spec = host.spec("""
 kind: pipeline
 jobs:
-  server: {kind: inference, engine: custom, command: [sleep, "100"], gpus: 0, max_idle: 0.2}
-  user: {kind: task, command: [sleep, "1"], needs: {server: ready}}
+  server: {kind: inference, engine: custom, command: [sleep, "100"], gpus: 0, max_idle: 1s}
+  user: {kind: task, command: [sleep, "2"], needs: {server: ready}}
 """)
     done = host.mgpu("run", spec)
     assert done.returncode == 0, done.stderr
@@ -72,7 +72,7 @@ jobs:
 def test_inside_a_container(docked: Scene) -> None:
     spec = docked.spec(
         f"kind: inference\nengine: custom\nimage: {BUSYBOX}\ngpus: 1\nport: {PORT}\nmax_idle: 1s\n"
-        f"command: [nc, -lk, -p, '{PORT}', -e, cat]\nready: {{tcp: true}}\n"
+        "command: [sh, -c, 'echo up; sleep 1000']\nready: {log: up}\n"
     )
     done = docked.mgpu("run", spec)
     assert done.returncode == 0, done.stderr
@@ -87,21 +87,21 @@ def listener() -> Iterator[socket.socket]:
 
 def test_signs_of_use(tmp_path: Path, listener: socket.socket) -> None:
     port, log = listener.getsockname()[1], tmp_path / "log"
-    usage = Usage(10.0, port, str(log), 0.0)
-    assert not usage.over(os.getpid(), 9.0)
-    assert usage.over(os.getpid(), 11.0)
+    networks, usage = Networks(), Usage(10.0, port, str(log), 0.0)
+    assert not usage.over(os.getpid(), 9.0, networks)
+    assert usage.over(os.getpid(), 11.0, networks)
     log.write_text("GET /")
-    assert not usage.over(os.getpid(), 12.0)
+    assert not usage.over(os.getpid(), 12.0, networks)
     with socket.create_connection(("::1", port)):
         assert port in connected(os.getpid())
-        assert not usage.over(os.getpid(), 23.0)
+        assert not usage.over(os.getpid(), 23.0, networks)
     listener.accept()[0].close()
-    assert not usage.over(None, 40.0), "where its network is not known it counts as used"
-    assert not usage.over(os.getpid(), 49.0)
-    assert usage.over(os.getpid(), 51.0)
+    assert not usage.over(None, 40.0, networks), "where its network is not known it counts as used"
+    assert not usage.over(os.getpid(), 49.0, networks)
+    assert usage.over(os.getpid(), 51.0, networks)
 
 
 def test_who_serves_nothing_is_never_idle(host: Scene) -> None:
     spec = host.spec("kind: inference\nengine: xdit\nmodel: a/b\nscript: a.py\nmax_idle: 1s\n")
     done = host.mgpu("validate", spec)
-    assert "xdit serves nothing, so it is never idle" in done.stderr
+    assert "xdit serves nothing, so it is never idle" in done.stdout

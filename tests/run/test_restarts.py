@@ -12,6 +12,7 @@ from tests.fakes.docker import BUSYBOX
 from tests.run.scene import Scene
 
 CRASHES = "echo >> ran; exit 3"
+NO_ROOM = "ValueError: No available memory for the cache blocks."
 TWICE = {"policy": "on-failure", "max": 2}
 
 
@@ -62,18 +63,20 @@ def test_the_leases_are_kept_meanwhile_and_stop_ends_it_at_once(host: Scene) -> 
 
 @pytest.mark.parametrize(("script", "code", "why"), [
     ("echo >> ran; no-such-program", 127, "what it is to execute cannot be executed"),
-    ("echo >> ran; echo 'torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 9 GiB.' >&2; exit 1", 1, ""),
+    (f"echo >> ran; echo '{NO_ROOM}'; exit 1", 1, "once the weights are loaded nothing is left of the GPU memory"),
 ])  # fmt: skip
 def test_what_cannot_help_is_not_repeated(host: Scene, script: str, code: int, why: str) -> None:
     done = host.mgpu("run", host.job(script, restart=TWICE))
     assert done.returncode == code
     assert "job is not started anew: " + why in done.stderr
-    assert host.ran() < 3
+    assert host.ran() == 1
 
 
 def test_what_is_no_program_is_not_tried_again(host: Scene) -> None:
-    done = host.mgpu("run", host.spec("kind: task\ncommand: [./nothing]\nrestart: on-failure\n"))
-    assert done.returncode == 127
+    (host.folder / "text").write_bytes(b"\0nothing that a kernel executes")
+    (host.folder / "text").chmod(0o755)
+    done = host.mgpu("run", host.spec("kind: task\ncommand: [./text]\nrestart: on-failure\n"))
+    assert done.returncode == 126
     assert "job is not started anew: it cannot be started" in done.stderr
 
 
@@ -170,14 +173,16 @@ def test_a_name_is_taken_by_the_same_spec_or_by_another(host: Scene) -> None:
 
 
 @pytest.mark.parametrize(("keys", "words"), [
-    ("args: {max-restarts: 2}\nrestart: on-failure", "4:10: restart and args: max-restarts are two policies"),
+    ("args: {max-restarts: 2}\nrestart: on-failure", "5:1: restart and args: max-restarts are two policies"),
     ("args: {max-restarts: 2}\nrestart: no", ""),
     ("args: {max-restarts: 0}\nrestart: on-failure", ""),
+    ("engine: deepspeed\nargs: {elastic_training: true}\nrestart: always", "restart and args: elastic_training are"),
     ("restart: {max: 3}", "policy is missing in restart"),
     ("restart: onfailure", "restart cannot be 'onfailure'"),
     ("restart: {policy: always, max: 0}", "restart.max wants a number from 1"),
 ])  # fmt: skip
 def test_one_policy_for_each_job(host: Scene, keys: str, words: str) -> None:
-    spec = host.spec(f"kind: training\nengine: torchrun\nscript: a.py\n{keys}\n")
+    engine = "" if keys.startswith("engine") else "engine: torchrun\n"
+    spec = host.spec(f"kind: training\n{engine}script: a.py\n{keys}\n")
     done = host.mgpu("validate", spec)
-    assert (done.returncode == 1, words in done.stderr) == (bool(words), True), done.stderr
+    assert (done.returncode == 1, words in done.stdout) == (bool(words), True), done.stdout
