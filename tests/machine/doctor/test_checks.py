@@ -190,6 +190,8 @@ SICK = [
     Case("links.slots", "warning", "GPU 1 runs at x4 Gen5, 16 GB/s of the 64", "pipeline", change=card(1, width_now=4)),
     Case("links.slots", "warning", "runs at x4 Gen3, 4 GB/s of the 32", "BIOS",
          change=card(1, width_now=4, generation_now=3, generation_most=3, generation_card=4)),
+    Case("links.slots", "warning", "runs at x8 Gen5, 32 GB/s of the 64", "another slot",
+         {f"/sys/bus/pci/devices/{trees.address(1)}/max_link_width": "16\n"}, card(1, width_now=8, width_most=8)),
     Case("links.slots", "ok", "Gen1 while it idles", change=card(1, generation_now=1, state=8)),
     Case("links.slots", "warning", "GPU 1 works, and its link stays at Gen1", "BIOS",
          change=both(card(1, generation_now=1), gpu(1, utilization=99))),
