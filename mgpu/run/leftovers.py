@@ -12,6 +12,8 @@ from mgpu.machine.claims import Look
 from mgpu.run import runs
 from mgpu.run.runs import Run
 
+DOCKER = daemon.PATIENCE + 2
+"""Seconds: each of these may have to ask Docker."""
 RECENT = 2 * 86400
 """Seconds for which a run that got lost is worth a word: a reboot loses all of them."""
 
@@ -82,7 +84,7 @@ def _end(box: daemon.Box) -> str:
 
 
 CHECKS = (
-    Check("leases", "locks", leases),
-    Check("leases", "runs", of_user),
-    Check("leases", "containers", containers, daemon.PATIENCE + 2),
+    Check("leases", "locks", leases, DOCKER),
+    Check("leases", "runs", of_user, DOCKER),
+    Check("leases", "containers", containers, DOCKER),
 )

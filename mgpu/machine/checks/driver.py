@@ -157,6 +157,8 @@ def answers(host: Host) -> Finding:
 
 def _refused(host: Host, note: str) -> Finding:
     """What NVML says where it does not start, or has no GPU."""
+    if not cards(host) and not loaded(host) and not host.container:
+        return skipped("there is no card to ask for")
     kind = next((name for name, words in REMEDIES.items() if words == note), None)
     mends = {
         "LibraryNotFound": (GIVEN,) if host.container else install(host),
@@ -166,6 +168,8 @@ def _refused(host: Host, note: str) -> Finding:
         "Unknown": ("restart the container; mgpu doctor docker.cgroups on its host",) if host.container else LOST,
     }
     why = note.partition(": ")[0] if kind != "Unknown" else "the NVIDIA driver answers Unknown Error"
+    if kind in ("LibraryNotFound", "DriverNotLoaded") and modules(host).verdict == "broken":
+        return broken(why, "what modules says comes first")
     why += ": a reload of systemd on the host took the GPUs away" if kind == "Unknown" and host.container else ""
     return broken(why, *mends.get(kind or "", LOST))
 

@@ -28,13 +28,20 @@ def slots(host: Host) -> Finding:
     known = [(gpu, health) for gpu, health in host.cards() if health.width_now and health.generation_now]
     if not known:
         return skipped("the driver does not say how the slots are")
-    rows = [_slot(gpu, health, bool(host.virtual or host.container)) for gpu, health in known]
+    rented = bool(host.virtual or host.container)
+    rows = [_slot(gpu, health, _widest(host, gpu), rented) for gpu, health in known]
     best = max(filter(None, (pcie_bandwidth(h.generation_most or h.generation_now, h.width_now) for _, h in known)))
     return worst(rows, ok(f"up to {best:.0f} GB/s"))
 
 
-def _slot(gpu: Gpu, health: Health, rented: bool) -> Finding:
-    width, most = health.width_now or 0, health.width_most or health.width_now or 0
+def _widest(host: Host, gpu: Gpu) -> int:
+    """The lanes that the card itself has: NVML tells at most those of its slot."""
+    return host.number(f"{DEVICES}/{_address(gpu)}/max_link_width") or 0
+
+
+def _slot(gpu: Gpu, health: Health, widest: int, rented: bool) -> Finding:
+    width = health.width_now or 0
+    most = max(width, health.width_most or 0, widest)
     can, card = health.generation_most or health.generation_now or 0, health.generation_card or 0
     now = health.generation_now or 0
     has, could = _carries(can, width), _carries(max(card, can), most)

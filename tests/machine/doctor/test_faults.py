@@ -14,8 +14,8 @@ from tests.end_to_end.host import Host
 from tests.fakes.nvml import DRIVER_NOT_LOADED, LOST, MIB, UNKNOWN, FakeGpu, uuid
 from tests.require import host_pids
 
-HOST_PIDS = 2**22 + 5
-"""A process that is not of this host, as another container's is not."""
+STRANGER = 2**22 + 5
+"""A process that is not to be seen from here, as one of another container's is not."""
 
 
 class Fault(NamedTuple):
@@ -33,18 +33,18 @@ class Fault(NamedTuple):
 
 ONE = FakeGpu()
 FAULTS = {
-    "lost": Fault([replace(ONE, handle=LOST), ONE], "lost: it fell off the bus", 1, "answering", "broken",
-          "GPU 0 is lost"),
-    "unknown error": Fault([replace(ONE, handle=UNKNOWN), ONE], "does not answer: Unknown Error", 1, "answering",
-          "broken",
-                           "GPU 0 does not answer: Unknown Error"),
-    "driver gone": Fault([ONE, ONE], "installed but not loaded", 0, "nvml", "broken", "not loaded", DRIVER_NOT_LOADED),
-    "mig on": Fault([replace(ONE, mig=1), ONE], "split by MIG", 1, "mig", "warning", "GPU 0: split by MIG"),
-    "foreign process": Fault([replace(ONE, used=900 * MIB, processes=((HOST_PIDS, 900 * MIB),)), ONE],
-          "in use by a process",
-                             1, "used", "warning", "GPU 0 is in use by a process"),
-    "memory stays held": Fault([replace(ONE, used=9000 * MIB), ONE], "", 2, "used", "warning",
-                               "GPU 0 has 8.8 GiB in use that no process has"),
+    "lost": Fault([replace(ONE, handle=LOST), ONE], "lost: it fell off the bus", 1,
+                  "answering", "broken", "GPU 0 is lost"),
+    "unknown error": Fault([replace(ONE, handle=UNKNOWN), ONE], "does not answer: Unknown Error", 1,
+                           "answering", "broken", "GPU 0 does not answer: Unknown Error"),
+    "driver gone": Fault([ONE, ONE], "installed but not loaded", 0,
+                         "nvml", "broken", "not loaded", DRIVER_NOT_LOADED),
+    "mig on": Fault([replace(ONE, mig=1), ONE], "split by MIG", 1,
+                    "mig", "warning", "GPU 0: split by MIG"),
+    "foreign process": Fault([replace(ONE, used=900 * MIB, processes=((STRANGER, 900 * MIB),)), ONE],
+                             "in use by a process", 1, "used", "warning", "GPU 0 is in use by a process"),
+    "memory stays held": Fault([replace(ONE, used=9000 * MIB), ONE], "", 2,
+                               "used", "warning", "GPU 0 has 8.8 GiB in use that no process has"),
 }  # fmt: skip
 
 

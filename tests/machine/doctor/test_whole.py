@@ -87,7 +87,7 @@ def test_a_whole_host(root: Path, nvml: Stub, name: str, request: pytest.Fixture
 
 
 def test_json_says_the_same(root: Path, nvml: Stub) -> None:
-    trees.grow(root, trees.bare())
+    trees.grow(root, trees.server(1))
     done = looked(root, nvml.write(init=DRIVER_NOT_LOADED).env, "driver.nvml", "clock", "--json")
     said = json.loads(done.stdout)
     assert (done.returncode, said["ok"], said["version"], said["container"]) == (1, False, 1, None)
