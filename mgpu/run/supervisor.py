@@ -23,9 +23,6 @@ if TYPE_CHECKING:
     from mgpu.run.starting import Starter
     from mgpu.run.witness import Witness
 
-TICK = 0.25
-"""Seconds between looks at clocks when nothing else happens."""
-
 
 class Supervisor:
     """The run's state and the one loop that changes it."""
@@ -49,7 +46,7 @@ class Supervisor:
             self.end_what_must()
             self.witness.look(self.tasks.values())
             if not self.finished():
-                self.bell.wait(TICK)
+                self.bell.wait(self.witness.pace)
         return self.code()
 
     def note(self, what: str, task: Task | None = None, **more: Any) -> None:
