@@ -183,7 +183,7 @@ def test_many_short_runs_leave_everything_as_it_was(request: pytest.FixtureReque
     )
     first, last = marks
     assert last["folders"] <= keep + 2 * at_once
-    assert last["locks"] == len(host.gpus)
+    assert last["locks"] <= len(host.gpus)
     assert last["disk"] <= first["disk"] + 64 * 1024
     assert (last["threads"], last["descriptors"]) == (first["threads"], first["descriptors"])
     assert last["memory"] <= first["memory"] + MIB
