@@ -34,16 +34,18 @@ def kept(env: Mapping[str, str]) -> int:
 
 
 class Log:
-    """A log that grows: what is between its `head` and `begin` is cut."""
+    """A log that grows: what is between its `head` and `begin` is cut; `grown` are the bytes since the last look."""
 
     def __init__(self, path: str, keep: int) -> None:
         self.path, self.keep = path, keep
         self.head = self.begin = min(HEAD, keep // 4 // BLOCK * BLOCK)
+        self.size = self.grown = 0
 
     def look(self) -> str | None:
         """Cut what is too old; the reason, once, where this file system cannot."""
         try:
             size = os.stat(self.path).st_size
+            self.size, self.grown = size, size - self.size
             if size - self.begin <= 2 * self.keep:
                 return None
             end = (size - self.keep) // BLOCK * BLOCK

@@ -56,7 +56,7 @@ class Supervisor:
             self.end_what_must()
             self.witness.look(self.tasks.values())
             if not self.finished():
-                self.bell.wait(self.pause(time.monotonic()))
+                self.bell.wait(min(self.pause(time.monotonic()), self.witness.pace))
         return self.code()
 
     def pause(self, now: float) -> float:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from mgpu.run.task import Task
 
+OFTEN, SELDOM = 0.02, 0.5
+"""Seconds from one look at the logs to the next: while one grows fast, and else."""
 LOOK = 1.0
 """Seconds between two looks at GPUs that somebody holds though the run has ended."""
 
@@ -56,6 +58,11 @@ class Witness:
             self.meter.close()
             samples.append(self.folder, self.meter.latest)
             self.proof.look()
+
+    @property
+    def pace(self) -> float:
+        """Seconds after which to look again."""
+        return OFTEN if any(log.grown > log.keep // 8 for log in self.logs.values()) else SELDOM
 
     def prove(self, code: int, by: str | None) -> None:
         """Return once the GPUs are free, however long that takes; after 30 s it is told what holds them.
