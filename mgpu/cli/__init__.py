@@ -19,6 +19,7 @@ VERBS = {
     "ps": "list the runs of this host",
     "logs": "print what a run has written",
     "stop": "stop runs",
+    "why": "say why a run failed and what to change, or how it is",
     "calibrate": "keep what the boot log of a server shows of memory, for the plans of this host",
     "machine": "show the GPUs of this host, their links, and who holds them",
     "engines": "list the engines, or explain one of them or one of its flags",

@@ -54,7 +54,7 @@ def _rows(run: Run) -> list[tuple[str, ...]]:
         (
             run.name if not at else "",
             command["task"] if len(commands) > 1 else "",
-            _state(run, run.tasks[command["task"]]),
+            _state(run, run.tasks[command["task"]]) + _cause(run, command["task"]),
             ",".join(str(indices.get(gpu, gpu)) for gpu in command["gpus"]),
             str(command["port"] or ""),
             _since(run.data.get("created")),
@@ -73,6 +73,17 @@ def _state(run: Run, last: dict[str, Any]) -> str:
     return {"started": "starting", "ready": "ready", None: "waiting"}.get(what, str(what))
 
 
+def _cause(run: Run, task: str) -> str:
+    """Why a task failed, in few words, where its log shows that."""
+    last = run.tasks[task]
+    if last.get("what") != "failed":
+        return ""
+    from mgpu.run.why import glance
+
+    cause = glance(run.folder, run.data, task, last.get("code"))
+    return f": {cause.short}" if cause else ""
+
+
 def _since(created: object) -> str:
     import time
 
@@ -89,6 +100,7 @@ def _data(run: Run) -> dict[str, Any]:
             "gpus": command["gpus"],
             "port": command["port"],
             "pid": run.tasks[command["task"]].get("pid"),
+            "cause": _cause(run, command["task"]).removeprefix(": ") or None,
         }
         for command in run.data.get("commands", ())
     ]

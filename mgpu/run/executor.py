@@ -13,6 +13,7 @@ from mgpu.command.data import command_data
 from mgpu.command.text import script
 from mgpu.errors import HostError, NoRoom
 from mgpu.machine import leases, snapshot
+from mgpu.machine.dump import plain
 from mgpu.run import configs, handover, images, preflight, runs, state
 from mgpu.run.hatch import Keeper, sent
 
@@ -148,6 +149,8 @@ def _write(run: runs.New, compiled: Compiled) -> None:
         "text": script(compiled.plan, compiled.commands),
         "indices": {gpu.id: gpu.index for gpu in compiled.plan.machine.gpus},
         "commands": [command_data(command) for command in compiled.commands],
+        "engines": {task.name: task.job.engine for task in compiled.plan.tasks},
+        "asked": {"spec": compiled.spec.document.data, "machine": plain(compiled.plan.machine)},
     }
     try:
         state.write(os.path.join(run.folder, "run.json"), data)
