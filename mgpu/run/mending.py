@@ -65,14 +65,14 @@ def _fixed(spec: Spec, machine: Machine, planned: Task, name: str, cause: Cause)
     if sums.verdict(task) != "does not fit":
         return None
     fix = fix_of(spec, pressed, task)
-    return f"{_written(fix.changes)}: {fix.words}" if fix else None
+    return f"{_written(fix.changes)} ({fix.words}; by the plan {sums.gib(taken - room)} GiB less)" if fix else None
 
 
 def _first_knob(task: Task) -> str | None:
     from mgpu.engines import engine_named
 
     knob = next(iter(sorted(engine_named(task.job.engine).knobs(task), key=lambda knob: knob.cost)), None)
-    return f"{_written({(*task.job.path, *knob.path): knob.value})}: {knob.what}" if knob else None
+    return f"{_written({(*task.job.path, *knob.path): knob.value})} ({knob.what})" if knob else None
 
 
 def _written(changes: Mapping[Path, Any]) -> str:

@@ -90,8 +90,14 @@ def _log(run: Run, task: str) -> str | None:
 def _well(run: Run, command: dict[str, Any], last: dict[str, dict[str, Any]], events: list[dict[str, Any]]) -> str:
     """How a task is that has not failed."""
     if "ended" in last:
-        asked = any(event["what"] == "stopping" for event in events)
-        return "it was stopped, as it was asked" if asked else "nothing is wrong with it: it ended well"
+        if any(event["what"] == "stopping" for event in events):
+            return "it was stopped, as it was asked"
+        other = next((event["task"] for event in events if event["what"] == "failed"), None)
+        if last["ended"].get("code"):
+            return (
+                f"it was stopped, since {other} had failed" if other else "it was stopped: nothing needed it any more"
+            )
+        return "nothing is wrong with it: it ended well"
     if not run.alive:
         return "it was never started" if "started" not in last else f"it is {run.state}"
     gone = f", but {STATES['unkept']}" if run.state == "unkept" else ""
@@ -205,10 +211,8 @@ def _sight(last: dict[str, dict[str, Any]], engine: str | None) -> _Sight | None
     if "timeout" in last:
         return _Sight("it was still running when its time was over", "a longer timeout:, or none", settled=True)
     if "late" in last:
-        why, hint = (
-            last["late"].get("why"),
-            "ready: {within: 20m} where it only needs longer; else see what it did last",
-        )
-        return _Sight(f"its probe was told to the end: {why}" if why else "its probe was never answered", hint)
-    why = last.get("failed", {}).get("why")
-    return _Sight(str(why)) if why else None
+        says = last["late"].get("why")
+        hint = "ready: {within: 20m} where it only needs longer; else see what it did last"
+        return _Sight(f"its probe was told to the end: {says}" if says else "its probe was never answered", hint)
+    told = last.get("failed", {}).get("why")
+    return _Sight(str(told)) if told else None

@@ -124,7 +124,7 @@ def test_of_a_pipeline_the_job_that_failed_first_is_told(host: Host) -> None:
     (reason,) = why(host, "two")
     assert (reason["task"], reason["id"]) == ("bad", "module-missing")
     assert host.mgpu("why", "two").stdout.startswith("two, bad: ")
-    assert "it was stopped" in why(host, "two", "good")[0]["how"]
+    assert "it was stopped, since bad had failed" in why(host, "two", "good")[0]["how"]
     assert host.mgpu("why", "two", "god").returncode == 2
 
 
@@ -134,10 +134,8 @@ def test_after_an_out_of_memory_the_change_has_a_number(host: Host) -> None:
     program.parent.mkdir()
     program.write_text(f"#!/bin/sh\n{prints('vllm-oom.1.log', 1)}\n")
     program.chmod(0o755)
-    spec = host.spec(
-        "kind: inference\nengine: vllm\nversion: '0.32.0'\nmodel: Qwen/Qwen3-8B\ncontext_length: 16384\nruntime: process\n",
-        "llm",
-    )
+    model = "model: Qwen/Qwen3-8B\ncontext_length: 16384\n"
+    spec = host.spec(f"kind: inference\nengine: vllm\nversion: '0.32.0'\nruntime: process\n{model}", "llm")
     path = f"{program.parent}:{host.env['PATH']}"
     ran = host.mgpu("run", "--force", spec, PATH=path)
     assert "vLLM asked for 1.74 GiB more than a GPU had left" in ran.stderr, ran.stderr
