@@ -21,6 +21,7 @@ VERBS = {
     "logs": "print what a run has written",
     "events": "show what has happened to runs, and samples of their GPUs",
     "stop": "stop runs",
+    "why": "say why a run failed and what to change, or how it is",
     "calibrate": "keep what the boot log of a server shows of memory, for the plans of this host",
     "machine": "show the GPUs of this host, their links, and who holds them",
     "doctor": "look for what is wrong with this host, and say which command mends it",

@@ -103,7 +103,7 @@ def _rows(run: Run) -> list[tuple[str, ...]]:
         (
             run.name if not at else "",
             command["task"] if len(commands) > 1 else "",
-            _state(run, run.tasks[command["task"]]),
+            _state(run, run.tasks[command["task"]]) + _cause(run, command["task"]),
             _gpus(command, indices),
             str(command["port"] or ""),
             _since(run.data.get("created")),
@@ -142,6 +142,17 @@ def _restarting(last: dict[str, Any]) -> str:
     return f"restarting{when} ({last['nth']} of {last['most']})"
 
 
+def _cause(run: Run, task: str) -> str:
+    """Why a task failed, in few words, where its log shows that."""
+    last = run.tasks[task]
+    if last.get("what") != "failed":
+        return ""
+    from mgpu.run.why import glance
+
+    cause = glance(run.folder, run.data, task, last.get("code"))
+    return f": {cause.short}" if cause else ""
+
+
 def _since(created: object) -> str:
     import time
 
@@ -163,6 +174,7 @@ def _data(run: Run) -> dict[str, Any]:
             "share": command.get("share"),
             "port": command["port"],
             "pid": _pid(run.tasks[command["task"]]),
+            "cause": _cause(run, command["task"]).removeprefix(": ") or None,
         }
         for command in run.data.get("commands", ())
     ]

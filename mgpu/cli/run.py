@@ -168,6 +168,22 @@ def _tell(words: str | None) -> None:
         _narrate(words)
 
 
+def _explain(started: Started, task: str) -> None:
+    """Why a task failed and what to change, where its log shows a failure that is known."""
+    from mgpu.run import state
+    from mgpu.run.why import glance
+
+    last = [event for event in state.events(started.folder) if event.get("task") == task]
+    if any(event["what"] in ("timeout", "refused") for event in last):
+        return
+    code = next((event.get("code") for event in last if event["what"] == "failed"), None)
+    data = state.read(f"{started.folder}/run.json") or {}
+    cause = glance(started.folder, data, task, code)
+    if cause:
+        more = f"\n  hint: {cause.hint}\n  more: mgpu why {started.compiled.spec.name}"
+        _narrate(f"{task}: {cause.cause}{more}")
+
+
 def _ended(started: Started, over: dict[str, Any] | None, asked: bool, options: argparse.Namespace) -> int:
     status = started.keeper.wait() if over is None else 0
     if over is None and status >= 0:
@@ -182,6 +198,7 @@ def _ended(started: Started, over: dict[str, Any] | None, asked: bool, options: 
     if by and not asked:
         from mgpu.run import state
 
+        _explain(started, by)
         _narrate(f"the log of {by} is {state.log(started.folder, by)}")
     if options.json:
         _report(

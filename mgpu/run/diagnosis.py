@@ -9,13 +9,15 @@ import os
 import re
 from typing import NamedTuple
 
-from mgpu.catalog.signatures import Signature, signatures
+from mgpu.catalog.signatures import RANKS, Signature, signatures
 from mgpu.values.cause import Cause
 
 BEGINNING, END = 64 * 1024, 256 * 1024
 """How much of a long log is read, in bytes: the first error is seldom in between."""
 LINE = 300
 """Characters of a line that are shown as evidence."""
+VAGUE = RANKS["wrapper"]
+UNITS = {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 OPEN = frozenset(("custom", "task"))
 """Engines that may start any other."""
 
@@ -38,16 +40,16 @@ class _Seen(NamedTuple):
     match: re.Match[str]
 
 
-def read(path: str) -> str:
+def read(path: str, beginning: int = BEGINNING, end: int = END) -> str:
     """The text of a log: of a long one its beginning and its end; nothing where it cannot be read."""
     try:
         with open(path, "rb") as file:
             size = os.fstat(file.fileno()).st_size
-            if size <= BEGINNING + END:
-                return file.read(BEGINNING + END).decode(errors="replace")
-            head = file.read(BEGINNING)
-            file.seek(size - END)
-            return (head + b"\n" + file.read(END)).decode(errors="replace")
+            if size <= beginning + end:
+                return file.read(beginning + end).decode(errors="replace")
+            head = file.read(beginning)
+            file.seek(size - end)
+            return (head + b"\n" + file.read(end)).decode(errors="replace")
     except OSError:
         return ""
 
@@ -119,7 +121,18 @@ def _cause(text: str, seen: _Seen) -> Cause:
         evidence=tuple(dict.fromkeys(_shown(text, one) for one in shown)),
         source=signature.source,
         memory=signature.memory,
+        vague=signature.rank == VAGUE,
+        asked=_bytes(words.get("asked", "")),
     )
+
+
+def _bytes(text: str) -> int | None:
+    """A size as PyTorch and llama.cpp write it, in bytes; None for what is none."""
+    number, _, unit = text.partition(" ")
+    try:
+        return int(float(number) * UNITS[unit])
+    except (KeyError, ValueError):
+        return None
 
 
 def _shown(text: str, match: re.Match[str]) -> str:

@@ -14,6 +14,7 @@ from mgpu.command.data import command_data
 from mgpu.command.text import script
 from mgpu.errors import HostError, NoRoom
 from mgpu.machine import leases, snapshot
+from mgpu.machine.dump import plain
 from mgpu.plan.hopes import port_name
 from mgpu.run import configs, handover, images, preflight, runs, state
 from mgpu.run.hatch import Keeper, sent
@@ -213,6 +214,7 @@ def _write(run: runs.New, compiled: Compiled, content: str, turn: Mapping[str, f
         "base": _base(compiled),
         "indices": {gpu.id: gpu.index for gpu in compiled.plan.machine.gpus},
         "commands": [command_data(command) for command in compiled.commands],
+        "asked": {"spec": compiled.spec.document.data, "machine": plain(compiled.plan.machine)},
     }
     try:
         state.write(os.path.join(run.folder, "run.json"), data)
