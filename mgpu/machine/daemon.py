@@ -99,10 +99,12 @@ def _answer(method: str, question: str) -> Any:
     try:
         status, body = _exchanged(path, f"{method} {question} HTTP/1.0\r\nHost: docker\r\n\r\n".encode())
         said = json.loads(body or b"{}")
-    except (OSError, ValueError, IndexError) as error:
+    except OSError as error:
         if isinstance(error, TimeoutError):
             _silent[path] = time.monotonic() + PATIENCE
         raise Unreachable(_words(path, error)) from error
+    except (ValueError, IndexError) as error:
+        raise Unreachable(f"what answers {method} {question} on {path} breaks off or is no Docker engine") from error
     if status >= 300:
         kind = Missing if status == 404 else Refused
         raise kind(f"Docker refuses {method} {question}: {said.get('message', status)}")

@@ -140,6 +140,8 @@ class Box:
                 return
             api.start(self.id)
             known = api.inspect_container(self.id)
+            if known["State"]["Status"] == "created":
+                raise OSError("the engine says that it has started the container, and it has not")
         self.first = processes.read(int(known["State"].get("Pid") or 0))
         self.begun = True
         for word in sorted(self.asked):
@@ -173,7 +175,7 @@ class Box:
         gone = 0.0
         while True:
             try:
-                self.listen(api)
+                any(self.listen(api) for _ in range(3))  # an answer that broke off at its start looks like silence
                 told = api.inspect_container(self.id)["State"]
                 gone = 0.0
                 if told["Status"] in ("exited", "dead"):
@@ -204,15 +206,17 @@ class Box:
         now = processes.read(self.first.pid) if self.first else None
         return bool(now and self.first and now.start == self.first.start)
 
-    def listen(self, api: APIClient) -> None:
-        """Append the container's output to the log until it ends, but for what was copied before."""
-        skip = self.copied
+    def listen(self, api: APIClient) -> bool:
+        """Append the container's output to the log until it ends, but for what was copied before; whether any came."""
+        skip, came = self.copied, False
         for piece in api.logs(self.id, stream=True, follow=True):
+            came = True
             new = piece[skip:]
             skip = max(0, skip - len(piece))
             if new:
                 self.copied += len(new)
                 write(self.log, new)
+        return came
 
     def status(self, told: dict[str, Any]) -> int:
         """The exit status that the engine tells, and what is to be said of it; noted, since the container goes now."""
