@@ -123,17 +123,16 @@ class _Search:
         first = len(self.wishes) - len(rooms)
         groups = ([at for at in group if at >= first] for group in self.together)
         asked = ([(self.wishes[at], rooms[at - first]) for at in group] for group in groups)
-        return all(matched(_demands(group)) and self.packed(group, loads) for group in asked)
+        return all(matched(_demands(group)) and (bool(loads) or self.packed(group)) for group in asked)
 
-    def packed(self, group: list[tuple[Wish, int]], loads: Loads) -> bool:
-        """Whether GPUs have as many places for shares of a size or more as are wanted, for every size."""
+    def packed(self, group: list[tuple[Wish, int]]) -> bool:
+        """Whether GPUs have as many places for shares of a size or more as are wanted, for every size; asked before
+        the first share is given."""
         asked = [(wish, wish.share, room) for wish, room in group if wish.share is not None]
         for size in {share for _, share, _ in asked}:
             alike = [(wish, room) for wish, share, room in asked if share >= size]
-            apart = frozenset.intersection(*(wish.apart | {wish.task} for wish, _ in alike))
             gpus = {gpu.index: None for wish, room in alike for gpu in wish.allowed if room & self.bit[gpu.index]}
-            given = {index: at_once(one for one in loads.get(index, ()) if one.task in apart) for index in gpus}
-            if sum(wish.count for wish, _ in alike) > sum(max(0, self.left[at] - given[at]) // size for at in gpus):
+            if sum(wish.count for wish, _ in alike) > sum(self.left[at] // size for at in gpus):
                 return False
         return True
 

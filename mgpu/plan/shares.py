@@ -55,32 +55,32 @@ def at_once(sharing: Iterable[Sharing]) -> int:
 
     Tasks that exclude each other make groups, whose bytes add up; within a group a task is taken or left.
     """
-    known: dict[tuple[str, ...], int] = {}
+    known: dict[frozenset[str], int] = {}
 
-    def most(tasks: tuple[Sharing, ...]) -> int:
-        return sum(of_group(group) for group in _groups(tasks))
+    def most(tasks: Iterable[Sharing]) -> int:
+        return sum(of_group(names, group) for names, group in _groups(tasks))
 
-    def of_group(group: tuple[Sharing, ...]) -> int:
-        if len(group) == 1:
-            return group[0].share
-        key = tuple(one.task for one in group)
-        if key not in known:
+    def of_group(names: frozenset[str], group: list[Sharing]) -> int:
+        if all(names.isdisjoint(one.apart) for one in group):
+            return max(one.share for one in group)
+        if names not in known:
             first, *rest = group
-            beside = tuple(other for other in rest if other.task in first.apart)
-            known[key] = max(first.share + most(beside), most(tuple(rest)))
-        return known[key]
+            beside = [other for other in rest if other.task in first.apart]
+            known[names] = max(first.share + most(beside), most(rest))
+        return known[names]
 
-    return most(tuple(sharing))
+    return most(sharing)
 
 
-def _groups(tasks: Sequence[Sharing]) -> list[tuple[Sharing, ...]]:
-    """The tasks, parted so that those of different groups all run at the same time."""
-    groups: list[list[Sharing]] = []
+def _groups(tasks: Iterable[Sharing]) -> list[tuple[frozenset[str], list[Sharing]]]:
+    """The tasks and their names, parted so that those of different groups all run at the same time."""
+    groups: list[tuple[frozenset[str], list[Sharing]]] = []
     for one in tasks:
-        near = [group for group in groups if any(other.task not in one.apart for other in group)]
-        groups = [group for group in groups if group not in near]
-        groups.append([*(other for group in near for other in group), one])
-    return [tuple(group) for group in groups]
+        near = [group for group in groups if not group[0] <= one.apart]
+        groups = [group for group in groups if group[0] <= one.apart]
+        names = frozenset((one.task,)).union(*(names for names, _ in near))
+        groups.append((names, [*(other for _, group in near for other in group), one]))
+    return groups
 
 
 def holders(gpu: Gpu) -> str:
