@@ -30,12 +30,11 @@ def slots(host: Host) -> Finding:
         return skipped("the driver does not say how the slots are")
     rented = bool(host.virtual or host.container)
     rows = [_slot(gpu, health, _widest(host, gpu), rented) for gpu, health in known]
-    best = max(filter(None, (pcie_bandwidth(h.generation_most or h.generation_now, h.width_now) for _, h in known)))
-    return worst(rows, ok(f"up to {best:.0f} GB/s"))
+    return worst(rows, ok("as the cards can"))
 
 
 def _widest(host: Host, gpu: Gpu) -> int:
-    """The lanes that the card itself has: NVML tells at most those of its slot."""
+    """The lanes that the card itself has: NVML tells at most those of its slot (nvmlDeviceGetMaxPcieLinkWidth)."""
     return host.number(f"{DEVICES}/{_address(gpu)}/max_link_width") or 0
 
 
