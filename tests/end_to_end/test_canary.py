@@ -111,7 +111,7 @@ def test_a_secret_is_nowhere(where: tuple[Host, Path, Path], request: pytest.Fix
     shown += said(crash)
     files = [file.read_bytes() for file in host.folder.rglob("*") if file.is_file()]
     assert any(file.name == "run.json" for file in host.folder.rglob("*"))
-    counted = {"command lines": lines, "words": shown, "files": files}
+    counted = {"command lines": lines, "outputs": shown, "files": files}
     words = ", ".join(f"{len(texts)} {name}" for name, texts in counted.items())
     times = sum(found(texts) for texts in counted.values())
     told(request, "A secret's value", f"  looked for in {words}: {times} times")

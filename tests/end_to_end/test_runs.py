@@ -293,7 +293,6 @@ def test_a_port_in_use_is_told(host: Host) -> None:
     assert "18433" in done.stderr
 
 
-
 def test_a_state_folder_of_a_newer_version_is_shown_and_left_alone(host: Host) -> None:
     host.mgpu("run", host.task("true"))
     run = next(host.state.rglob("run.json"))
