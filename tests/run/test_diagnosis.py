@@ -72,13 +72,13 @@ def test_a_healthy_log_shows_no_cause_whatever_ran(engine: str | None) -> None:
 
 def test_a_log_shows_its_cause_among_much_else() -> None:
     """As logs are: a healthy start before, torchrun's own words after, colours in between."""
-    start = "\n".join(one.text for one in healthy())
+    start = "\n".join(one.text[:4000] for one in healthy()[::4])
     after = next(one.text for one in excerpts("failed") if one.name == "rank-failed.1.log")
     for one in excerpts("failed"):
         text = f"\x1b[0;36m{start}\x1b[0m\n{one.text}\n{after}"
         cause = diagnosis.first(text, one.code, one.engine)
         assert cause, one.name
-        assert cause.id == one.name.split(".")[0] or cause.id in ("rank-failed",), (one.name, cause)
+        assert cause.id in (one.name.split(".")[0], "rank-failed"), (one.name, cause)
 
 
 def test_the_first_error_is_told_and_not_what_follows_from_it() -> None:
@@ -133,7 +133,7 @@ def test_a_text_is_read_in_a_time_that_grows_with_its_length() -> None:
         "[rank0]: A.B.",
         "[TensorRT-LLM][ERROR] CUDA runtime error in ",
     )
-    for text in ("a" * 2**20, noise, *(piece * (2**18 // len(piece)) for piece in repeated)):
+    for text in ("a" * 2**20, noise, *(piece * (2**16 // len(piece)) for piece in repeated)):
         began = time.process_time()
         diagnosis.every(text, 1)
         diagnosis.exception(text)
