@@ -10,9 +10,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mgpu.cli import progress, show, source
-from mgpu.errors import NoRoom
+from mgpu.cli import allow, progress, show, source, telling
 from mgpu.run import handover, hatch
+from mgpu.spec.debug import debugged
 
 if TYPE_CHECKING:
     from mgpu.run.executor import Started
@@ -20,33 +20,56 @@ if TYPE_CHECKING:
     from mgpu.values.spec import Spec
 
 
+MOST_PRIORITY = 100
+
+
 def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", metavar="SPEC", help="a spec; - is standard input")
     source.add_sets(parser)
     parser.add_argument("--name", metavar="NAME", help="another name than the spec's, for a second run of it")
     parser.add_argument("--detach", action="store_true", help="come back once it is started")
-    parser.add_argument("--wait", action="store_true", help="wait until the GPUs are free")
+    parser.add_argument("--wait", action="store_true", help="wait in the machine's queue until the GPUs are free")
+    parser.add_argument("--priority", type=_priority, default=0, metavar="N", help="goes before those with less; 0")
     parser.add_argument("--dry-run", action="store_true", help="print the commands for this host, and start nothing")
     parser.add_argument("--ignore-foreign", action="store_true", help="take GPUs although other processes use them")
+    allow.add(parser)
+    source.add_locked(parser)
+    parser.add_argument(
+        "--debug",
+        action="append",
+        default=[],
+        metavar="WORD",
+        help="have jobs tell more in this run: nccl, torch (C++ and collectives), cuda (each kernel waits)",
+    )
     parser.add_argument("--force", action="store_true", help="start what the plan says does not fit")
     parser.add_argument("--json", action="store_true", help="print how it went as JSON, and logs on stderr")
 
 
+def _priority(word: str) -> int:
+    number = int(word)
+    if abs(number) > MOST_PRIORITY:
+        raise argparse.ArgumentTypeError(f"a priority is a number from -{MOST_PRIORITY} to {MOST_PRIORITY}")
+    return number
+
+
 def main(options: argparse.Namespace) -> int:
-    path = Path(options.file)
+    path, allowed = Path(options.file), allow.granted(options.allow)
     spec = source.spec(path, [*options.sets, *([f"name={options.name}"] if options.name else [])])
-    show.warn(spec.document, spec.warnings)
+    spec = source.locked(path, spec) if options.locked else spec
+    spec = debugged(spec, options.debug, os.environ)
     folder = os.getcwd() if options.file == "-" else os.path.dirname(os.path.abspath(path))
     if options.dry_run:
         return _dry(spec, folder, options)
+    if allow.refused(spec, folder, allowed):
+        return 1
     spec = replace(spec, machine=None)
     keeper = hatch.hatched(spec)
-    from mgpu.run import executor
+    from mgpu.run import executor, pruning
 
-    started = executor.start(
-        spec, folder, keeper, options.ignore_foreign, options.wait, _waiting, progress.image, options.force
-    )
+    terms = executor.Terms(options.ignore_foreign, options.force, options.wait, options.priority)
+    started = executor.start(spec, folder, keeper, terms, _waiting, progress.image)
     show.warn(spec.document, started.compiled.plan.warnings)
+    pruning.prune()
     if options.detach:
         return _detached(started, options)
     _narrate(f"{spec.name} is run {started.id}{_gpus(started)}")
@@ -58,6 +81,7 @@ def _dry(spec: Spec, folder: str, options: argparse.Namespace) -> int:
     from mgpu.command.text import script
     from mgpu.machine import snapshot
 
+    show.warn(spec.document, spec.warnings)
     compiled = compile_spec(spec, snapshot.read(folder, spec), None, options.ignore_foreign)
     show.warn(spec.document, compiled.plan.warnings)
     if options.json:
@@ -71,8 +95,8 @@ def _dry(spec: Spec, folder: str, options: argparse.Namespace) -> int:
     return 0
 
 
-def _waiting(refusal: NoRoom) -> None:
-    _narrate("waiting: " + refusal.message)
+def _waiting(why: str) -> None:
+    _narrate("waiting: " + why)
 
 
 def _narrate(words: str) -> None:
@@ -121,8 +145,11 @@ def _followed(started: Started, options: argparse.Namespace) -> int:
     places = {command.task: _place(command.probe) for command in started.compiled.commands if command.probe}
     out = sys.stderr.buffer if options.json else sys.stdout.buffer
     tasks = [command.task for command in started.compiled.commands]
+    data = {"indices": {gpu.id: gpu.index for gpu in started.compiled.plan.machine.gpus}}
     try:
-        over = follow.follow(started.folder, tasks, out, lambda event: _tell(event, places, len(tasks) > 1))
+        over = follow.follow(
+            started.folder, tasks, out, lambda event: _tell(telling.told(event, data, places, len(tasks) > 1))
+        )
     except BrokenPipeError:
         _narrate(f"nobody reads the output any more; the run goes on: mgpu logs -f {started.compiled.spec.name}")
         raise
@@ -131,32 +158,14 @@ def _followed(started: Started, options: argparse.Namespace) -> int:
 
 def _place(probe: Probe) -> str:
     """Where what the probe asks is served; nothing where it reads a log."""
-    return {"http": " at " + "/".join(probe.target.split("/")[:3]), "tcp": f" at {probe.target}", "log": ""}[probe.kind]
+    if probe.kind == "http":
+        return " at " + "/".join(probe.target.split("/")[:3])
+    return f" at {probe.target}" if probe.kind == "tcp" else ""
 
 
-def _tell(event: dict[str, Any], places: dict[str, str], many: bool) -> None:
-    """An event in words, where a person wants to know of it. `places` says where the tasks with a probe are served."""
-    task, what = event.get("task"), event["what"]
-    if what == "ready" and task in places:
-        _narrate(f"{task} is ready{places[task]} after {event['after']:.1f} s")
-    elif what == "ready" and many:
-        _narrate(f"{task} has started")
-    elif what == "refused":
-        _narrate(f"{task}: {event['why']}" + (f"\n  hint: {event['hint']}" if event.get("hint") else ""))
-    elif what == "memory":
-        _narrate(f"{task}: {event['why']}")
-    elif what == "failed":
-        _narrate(f"{task} failed with {event['code']}" + (f": {event['why']}" if "why" in event else ""))
-    elif what in ("late", "timeout"):
-        words = "was not ready within" if what == "late" else "ran longer than its timeout of"
-        why = f" ({event['why']})" if event.get("why") else ""
-        _narrate(f"{task} {words} {event['after']:g} s{why}: stopping it")
-    elif what == "leftover":
-        _narrate(f"{task} has ended and left processes behind: stopping them")
-    elif what == "killed":
-        _narrate(f"{task} did not stop in time: killed")
-    elif what == "ended" and many:
-        _narrate(f"{task} has ended")
+def _tell(words: str | None) -> None:
+    if words:
+        _narrate(words)
 
 
 def _explain(started: Started, task: str) -> None:

@@ -21,6 +21,8 @@ _silent: dict[str, float] = {}
 """The sockets whose engine let a question time out, and until when it is not asked another: one look asks several."""
 RUN, TASK, NAME, OWNER, GPUS = "mgpu.run", "mgpu.task", "mgpu.name", "mgpu.user", CLAIM
 """The labels of a container: its run, its task, the name of the run, the number of the user, the ids of its GPUs."""
+HASH, VERSION = "mgpu.spec-hash", "mgpu.version"
+"""Labels for people: what tells one content of a spec from another, and the mgpu that made the container."""
 LIVE = frozenset(("running", "paused", "restarting"))
 """The states in which a container's processes are there."""
 HOOK = "nvidia-container-runtime-hook"

@@ -25,9 +25,10 @@ SLOTS = 2**20
 class Holder:
     """Who takes a lease: for words, and to look for what lives of a run that holds no lock any more, never to decide
     who owns what. `since` in seconds of the epoch, `tick` in seconds since the host was booted; `uid` is the user's
-    number, and `boxed` says that the run has containers."""
+    number, and `boxed` says that the run has containers; by `until`, in seconds since the boot, it will have let go,
+    where that is known."""
 
-    __slots__ = ("boxed", "name", "run", "since", "tick", "uid", "user")
+    __slots__ = ("boxed", "name", "run", "since", "tick", "uid", "until", "user")
 
     def __init__(
         self,
@@ -38,8 +39,9 @@ class Holder:
         uid: int | None = None,
         tick: float | None = None,
         boxed: bool = False,
+        until: float | None = None,
     ) -> None:
-        self.run, self.name, self.user, self.since, self.boxed = run, name, user, since, boxed
+        self.run, self.name, self.user, self.since, self.boxed, self.until = run, name, user, since, boxed, until
         self.uid = os.getuid() if uid is None else uid
         self.tick = time.clock_gettime(time.CLOCK_BOOTTIME) if tick is None else tick
 
@@ -77,7 +79,8 @@ def _holder(said: dict[str, Any]) -> Holder:
     run, name, user = ("".join(filter(str.isprintable, str(said[key])))[:100] for key in ("run", "name", "user"))
     since, tick = float(said["since"]), float(said["tick"])
     time.localtime(since), int(tick)  # raise what read() expects, where they are no times
-    return Holder(run, name, user, since, int(said["uid"]), tick, bool(said["boxed"]))
+    until = said.get("until")
+    return Holder(run, name, user, since, int(said["uid"]), tick, bool(said["boxed"]), until and float(until))
 
 
 def every(handle: int) -> Iterator[tuple[int, Holder]]:

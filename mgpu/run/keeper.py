@@ -20,6 +20,7 @@ from mgpu.run import handover, kin, state
 from mgpu.run.starting import Starter
 from mgpu.run.supervisor import Supervisor
 from mgpu.run.task import FAILED
+from mgpu.run.witness import Witness
 
 
 def main(folder: str) -> int:
@@ -38,16 +39,18 @@ def main(folder: str) -> int:
     state.settle_in(folder)
     given, (lock, *leases) = orders
     starter.take_over(given["secrets"], leases)
-    supervisor = Supervisor(folder, starter, run["commands"])
+    witness = Witness(folder, run, starter.caller, leases)
+    supervisor = Supervisor(folder, starter, run["commands"], witness)
     try:
         code = supervisor.keep()
+        by = supervisor.first.name if supervisor.first else None
+        witness.prove(code, by)
     except BaseException as error:
         state.note(folder, "broken", why=f"{type(error).__name__}: {error}")
         raise
     for lease, start in zip(leases, given["starts"], strict=True):
         notes.wipe(lease, start)
-    first = supervisor.first
-    state.note(folder, "over", code=code, by=first.name if first else None)
+    state.note(folder, "over", code=code, by=by)
     os.close(lock)
     return code
 

@@ -69,7 +69,7 @@ def _empty(run: Run, events: Iterable[dict[str, Any]]) -> Reason:
 
 
 def _engine(data: dict[str, Any], task: str) -> str | None:
-    return (data.get("engines") or {}).get(task)
+    return next((command.get("engine") or None for command in data.get("commands", ()) if command["task"] == task), None)
 
 
 def _reason(run: Run, command: dict[str, Any], events: list[dict[str, Any]]) -> Reason:

@@ -40,10 +40,10 @@ JOB = "echo >> ran; exec sleep 1000"
 class Scene(Host):
     """A host whose runs are killed in every way; with an engine its runs may be containers."""
 
-    def __init__(self, folder: Path, engine: Engine | None = None) -> None:
-        super().__init__(folder, gpus=4)
+    def __init__(self, folder: Path, engine: Engine | None = None, gpus: int = 4) -> None:
+        super().__init__(folder, gpus=gpus)
         self.engine = engine
-        self.count = 8 if engine else 4
+        self.count = 8 if engine else gpus
         self.gpus = [uuid(index) for index in range(self.count)]
         if engine:
             names = {*engine.stub.env, "DOCKER_HOST", "DOCKER_CONFIG", "PATH"}
@@ -138,9 +138,11 @@ def command_line(pid: int) -> list[bytes]:
 
 
 @contextmanager
-def scene(folder: Path, monkeypatch: pytest.MonkeyPatch, engine: Engine | None = None) -> Iterator[Scene]:
+def scene(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, engine: Engine | None = None, gpus: int = 4
+) -> Iterator[Scene]:
     """A host in which, at the end, nothing that a test started is left; this process looks at it as its mgpu does."""
-    made = Scene(folder, engine)
+    made = Scene(folder, engine, gpus)
     for name in ("MGPU_LOCK_DIR", "MGPU_STATE_DIR", "DOCKER_HOST", "DOCKER_CONFIG"):
         if name in made.env:
             monkeypatch.setenv(name, made.env[name])
