@@ -114,15 +114,21 @@ class Queue:
     def __init__(self) -> None:
         self.known: dict[tuple[str, int], Waiter | None] = {}
 
-    def waiters(self, whys: bool = False) -> list[Waiter]:
-        """Those who wait now, in no order; `whys` reads anew why they do. Dead ones' tickets are cleared away."""
+    def waiters(self, whys: bool = False, closely: bool = True) -> list[Waiter]:
+        """Those who wait now, in no order; `whys` reads anew why they do. Dead ones' tickets are cleared away; without
+        `closely` who was known before and has not left counts as alive."""
         try:
             names = sorted(os.listdir(locks.place()))
         except OSError:
             return []
         found: dict[tuple[str, int], Waiter | None] = {}
+        believed = {} if closely else {key[0]: (key, waiter) for key, waiter in self.known.items()}
         for name in [name for name in names if name.endswith((ENDING, NEW))][:MOST]:
             path = os.path.join(locks.place(), name)
+            if path in believed:
+                key, waiter = believed[path]
+                found[key] = waiter
+                continue
             with suppress(OSError):
                 found |= self._read(path, whys) if name.endswith(ENDING) else _swept(path)
         self.known = found

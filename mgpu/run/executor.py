@@ -95,10 +95,9 @@ def start(
                 clash = isinstance(refusal, leases.Clash) and time.monotonic() < began + PATIENCE
                 if not (terms.wait or clash) or not (refusal.ever or _later(spec, machine, terms)):
                     raise
-                if not clash and terms.wait:
-                    tell(refusal.message)
+                why = refusal.message
             if terms.wait:
-                place.until_turn(tell)
+                place.until_turn(tell, why)
             else:
                 time.sleep(PAUSE)
     except BaseException:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping
+from itertools import count
 from typing import TYPE_CHECKING
 
 from mgpu.errors import NoRoom
@@ -20,7 +21,10 @@ if TYPE_CHECKING:
 
 TICK = 0.04
 """Seconds between looks of whoever is next; who is so many places behind looks so many times more rarely."""
-RAREST = 1.0
+RAREST = 2.0
+NEAR, OFTEN = 4, 8
+"""Who is so many places behind at most looks each time whether those before it live, all others one time in so many:
+the tickets of the dead are cleared away by who is near."""
 LOOK = 2.0
 """Seconds after which one that is next looks at the whole machine again, though no lock has come free: a stranger may
 have ended, a container that nobody keeps, a server on a port."""
@@ -69,14 +73,16 @@ class Line:
         """When it will have let go of what it takes now, in seconds since the boot."""
         return None if self.lasts is None else _now() + self.lasts
 
-    def ahead(self) -> list[Waiter]:
-        """Those who go first."""
+    def ahead(self, closely: bool = True) -> list[Waiter]:
+        """Those who go first; `closely` as in `Queue.waiters`."""
         place = self.ticket.waiter.place if self.ticket else (-self.priority, 2**63, "")
-        return turn.ahead(self.queue.waiters(), place)
+        return turn.ahead(self.queue.waiters(closely=closely), place)
 
     def spoken_for(self, mine: Iterable[str] = ()) -> dict[str, Waiter]:
         """What it may not take now; it has the locks of `mine` already."""
-        earlier = self.ahead()
+        return self._spoken_for(self.ahead(), mine)
+
+    def _spoken_for(self, earlier: list[Waiter], mine: Iterable[str] = ()) -> dict[str, Waiter]:
         if not earlier:
             return {}
         return turn.spoken_for(earlier, {} if self.lasts is None else self.ends(mine), _now(), self.lasts)
@@ -105,18 +111,22 @@ class Line:
         indices = {gpu.id: gpu.index for gpu in gpus}
         return f"GPU {indices[resource]}" if resource in indices else resource.replace("-", " ", 1)
 
-    def until_turn(self, tell: Callable[[str], None]) -> None:
+    def until_turn(self, tell: Callable[[str], None], refusal: str) -> None:
         """Wait until it may be next and enough has come free, or until it is time to look at the machine again; `tell`
-        is told why it waits. Looking at locks costs next to nothing, at the machine much: only who is next does it."""
+        is told why it waits: for whom, or where no run is in the way, the `refusal` of the last look.
+
+        Looking at locks costs next to nothing, at the machine much: only who is next does it.
+        """
         from random import uniform
 
         deadline = time.monotonic() + LOOK * uniform(0.5, 1)
         behind = 0
-        while True:
+        for at in count():
             time.sleep(min(RAREST, TICK * (1 + behind)) * uniform(0.75, 1.25))
-            before = [waiter for waiter in self.ahead() if waiter.uses & self.uses]
+            before = [waiter for waiter in self.ahead(behind <= NEAR or at % OFTEN == 0)
+                      if waiter.uses & self.uses]  # fmt: skip
             behind = len(before)
-            may = self.uses - self.spoken_for().keys() if before else self.uses
+            may = self.uses - self._spoken_for(before).keys() if before else self.uses
             if not _could(self.wants, may):
                 tell(f"behind {before[-1]}")
                 continue
@@ -125,6 +135,8 @@ class Line:
                 tell(self.held(may - free.keys()))
             elif may - self.may or free.items() - self.free.items() or time.monotonic() > deadline:
                 return
+            else:
+                tell(refusal)
 
     def held(self, resources: Iterable[str]) -> str:
         """What is waited for, and who has it."""

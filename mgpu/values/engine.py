@@ -161,20 +161,12 @@ def by_uuid(_: str | None) -> Naming:
     return "uuid"
 
 
-
-
-
-
-
-
-
 def key_in_sight(job: Job, flags: Iterable[str], who: str, instead: str) -> Iterable[Complaint]:
     """Refuse a key that would stand in the command line, where everyone on the machine reads it."""
     for name in job.args:
         if plain(name) in flags:
             message = f"{who} takes {name} only as a word of its command line, where everyone on the machine reads it"
             yield Complaint(message, ("args", name), instead, key=True)
-
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ import pytest
 from mgpu.errors import HostError
 from mgpu.machine import leases, locks, tickets
 from mgpu.machine.tickets import ENDING, GATE, NEW, Queue, join
-from mgpu.values.queue import Want
+from mgpu.values.queue import Waiter, Want
 from tests.end_to_end.host import Host, eventually
 from tests.require import require
 from tests.run.scene import Scene
@@ -39,11 +39,19 @@ def waiting(host: Host) -> list[dict[str, Any]]:
     return found
 
 
+def queued(host: Host) -> list[Waiter]:
+    """The same, without starting a program."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MGPU_LOCK_DIR", host.env["MGPU_LOCK_DIR"])
+        return Queue().waiters(whys=True)
+
+
 def waits(host: Host, *words: object, why: str = "") -> subprocess.Popen[str]:
     """A run that waits; back once it has said so."""
     runner = host.start("run", "--wait", *words)
     name = Path(str(words[-1])).name.partition(".")[0]
-    eventually(lambda: [w for w in waiting(host) if w["name"] == name and why in w["why"] and w["why"]], "it waits", 60)
+    found = eventually(lambda: [w for w in queued(host) if w.name == name and w.why], "it waits", 60)
+    assert why in found[0].why
     return runner
 
 
@@ -142,7 +150,8 @@ def test_first_come_first_served_and_ps_says_so(host: Scene) -> None:
     assert "WAITING" in table
     assert "3 of 3" in table
     small.send_signal(signal.SIGINT)
-    assert small.wait(timeout=30) == 130
+    small.communicate(timeout=30)
+    assert small.returncode == 130
     assert [each["name"] for each in waiting(host)] == ["urgent", "large"]
     assert host.mgpu("stop", "holder").returncode == 0
     assert (ended(urgent), ended(large)) == ("urgent\n", "large\n")
@@ -203,10 +212,9 @@ def test_two_users_wait_in_one_line(ground: Ground) -> None:
     first = waits(bob, bob.task("true", "first", gpus=2), why="GPU 0,1, held by run holder of 23001")
     second = waits(ada, ada.task("true", "second", gpus=1), why="behind run first of 23002")
     assert [(each["name"], each["user"]) for each in waiting(ground.root)] == [("first", "23002"), ("second", "23001")]
-    (bob.folder / "pid").write_text("")
     first.kill()
     first.communicate()
-    eventually(lambda: [each for each in waiting(ada) if "held by" in each["why"]], "the next one is next", 30)
+    eventually(lambda: [each for each in queued(ada) if "held by" in each.why], "the next one is next", 60)
     assert [each["name"] for each in waiting(ada)] == ["second"]
     assert ada.mgpu("stop", "holder").returncode == 0
     ended(second)
