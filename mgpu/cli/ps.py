@@ -134,6 +134,8 @@ def _state(run: Run, last: dict[str, Any]) -> str:
         return "stuck: " + held.words(run.stuck, run.data)
     if what in ("ended", "failed"):
         return "ended" if what == "ended" else f"failed with {last.get('code')}"
+    if what is None and run.state in ("failed", "stopped"):
+        return "never started"
     if run.state != "running":
         return WORDS.get(run.state, run.state)
     if what == "restarting":

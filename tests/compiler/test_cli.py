@@ -109,10 +109,17 @@ def test_new_lists_and_writes_and_keeps(place: Path) -> None:
     (["render", "specs", "--machine", "2xrtx-4091"], 2, "rtx-4090"),
     (["render", "specs", "--machine", "box.yaml"], 2, "box.yaml"),
     (["render", "specs", "--check"], 2, "--out"),
+    (["run", "a.mgpu.yaml", "--priority", "high"], 2, "a priority is from -100 to 100, not 'high'"),
+    (["run", "a.mgpu.yaml", "--priority", "101"], 2, "a priority is from -100 to 100, not '101'"),
+    (["logs", "a", "--tail", "-1"], 2, "a number of lines is 0 or more, not '-1'"),
 ])  # fmt: skip
 def test_a_wrong_command_line(place: Path, words: list[str], code: int, word: str) -> None:
     done = mgpu(*words, cwd=place)
     assert (done.returncode, word in done.stderr, done.stdout) == (code, True, "")
+
+
+def test_help_keeps_the_case_of_names(place: Path) -> None:
+    assert "Show the GPUs of this host, their links, and who holds them." in mgpu("machine", "--help", cwd=place).stdout
 
 
 def test_a_reader_that_leaves_is_no_error(place: Path) -> None:

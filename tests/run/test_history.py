@@ -55,8 +55,19 @@ def test_events_are_told_in_words_and_as_data(host: Scene) -> None:
         ("two", what) for what in ("kept", "started", "ready", "ended", "over")
     ]
     assert host.mgpu("events", "one", "--samples").returncode == 0
+    none = host.mgpu("events", "two", "--samples")
+    assert (none.returncode, none.stdout, "no sample of two is there" in none.stderr) == (0, "", True)
     assert host.mgpu("events", "--samples").returncode == 2
     assert host.mgpu("logs", "one").returncode == 0
+
+
+def test_of_runs_of_one_name_ps_tells_the_older_by_their_ids(host: Scene) -> None:
+    for _ in range(2):
+        assert host.mgpu("run", host.job("exit 3", "one", gpus=0)).returncode == 3
+    older, _ = host.runs()
+    names = [line.split()[0] for line in host.mgpu("ps", "--all").stdout.splitlines()]
+    assert names == ["NAME", older["id"], "one"]
+    assert older["id"] in host.mgpu("why", older["id"], "--json").stdout
 
 
 def test_events_are_followed_until_the_run_is_over(host: Scene) -> None:

@@ -42,6 +42,7 @@ def test_nobody_uses_it(host: Scene) -> None:
     assert "nobody has used job for 1 s: stopping it" in done.stderr
     assert [run["state"] for run in host.runs()] == ["ended"]
     assert host.held() == 0
+    assert "nobody used it for 1 s, and it was stopped" in host.mgpu("why", "job").stdout
 
 
 def test_a_connection_is_use_for_as_long_as_it_stands(host: Scene) -> None:

@@ -141,7 +141,7 @@ def test_a_full_disk_is_told(folder: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_first_come_first_served_and_ps_says_so(host: Scene) -> None:
     held(host, 4)
-    large = waits(host, host.task("echo large", "large", gpus=4), why="GPU 0,1,2,3, held by run holder of")
+    large = waits(host, host.task("echo large", "large", gpus=4), why="for GPUs 0,1,2,3, held by run holder of")
     small = waits(host, host.task("echo small", "small", gpus=1), why="behind run large of")
     urgent = waits(host, "--priority", "5", host.task("echo urgent", "urgent", gpus=1), why="held by")
     found = [(each["name"], each["place"], each["of"], each["priority"]) for each in waiting(host)]
@@ -149,6 +149,8 @@ def test_first_come_first_served_and_ps_says_so(host: Scene) -> None:
     table = host.mgpu("ps").stdout
     assert "WAITING" in table
     assert "3 of 3" in table
+    told = host.mgpu("stop", "small")
+    assert (told.returncode, "small has not started: it waits behind run" in told.stderr) == (2, True), told.stderr
     small.send_signal(signal.SIGINT)
     small.communicate(timeout=30)
     assert small.returncode == 130
