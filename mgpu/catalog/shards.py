@@ -92,7 +92,7 @@ def _or(sizes: list[int]) -> str:
 
 def equal_shares(task: Task, who: str) -> Iterator[Complaint]:
     """The warning that the smallest GPU decides what all of them can hold."""
-    free = [gpu.free for gpu in task.gpus]
+    free = [gpu.room for gpu in task.gpus]
     if len(free) < 2 or uneven(task.gpus) is None:
         return
     least, size = min(free), len(free)
@@ -108,7 +108,7 @@ def equal_shares(task: Task, who: str) -> Iterator[Complaint]:
 
 def uneven(gpus: Iterable[Gpu]) -> list[int] | None:
     """The free memory of each GPU in whole GiB, where they are not even."""
-    free = [gpu.free for gpu in gpus]
+    free = [gpu.room for gpu in gpus]
     if not free or min(free) >= EVEN * max(free):
         return None
     return [max(1, size // GIB) for size in free]

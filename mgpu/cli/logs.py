@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import sys
 from typing import Any
 
@@ -15,6 +16,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", metavar="RUN", help="the name or the id of a run")
     parser.add_argument("task", nargs="?", metavar="TASK", help="one of its tasks; all of them if left out")
     parser.add_argument("-f", "--follow", action="store_true", help="go on until the run is over")
+    parser.add_argument("--tail", type=int, metavar="N", help="begin with the last N lines of each log")
 
 
 def main(options: argparse.Namespace) -> int:
@@ -24,9 +26,10 @@ def main(options: argparse.Namespace) -> int:
         raise UsageError(f"{run.name} has no task {options.task!r}", did_you_mean(options.task, tasks))
     wanted = [options.task] if options.task else tasks
     if options.follow and run.alive:
-        follow.follow(run.folder, wanted, sys.stdout.buffer, _silent, lambda: runs.lives(run.id))
+        lives = functools.partial(runs.lives, run.id)
+        follow.follow(run.folder, wanted, sys.stdout.buffer, _silent, lives, options.tail)
         return 0
-    for tail in follow.tails(run.folder, wanted):
+    for tail in follow.tails(run.folder, wanted, options.tail):
         while tail.copy(sys.stdout.buffer):
             pass
         tail.close(sys.stdout.buffer)

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 from mgpu.cli import show, source
 from mgpu.plan.fitness import unusable
+from mgpu.plan.shares import left
 from mgpu.values.machine import Docker, Gpu, Link, Machine
 
 GIB = 2**30
@@ -120,6 +121,8 @@ def _state(gpu: Gpu, machine: Machine) -> tuple[str, str]:
     why = unusable(gpu, machine)
     if why is None:
         return "free", GREEN
+    if gpu.shared and why.startswith("is shared by "):
+        return f"{why.removeprefix('is ')}, {left(gpu) / GIB:.1f} GiB left", YELLOW
     others = len([process for process in gpu.processes if process.run is None]) - 1
     more = f" and {others} more" if why.startswith("is in use by ") and others > 0 else ""
     return why.removeprefix("is ") + more, RED if gpu.fault else YELLOW

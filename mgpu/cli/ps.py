@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from mgpu.machine import leases
 from mgpu.machine.tickets import Queue
 from mgpu.plan import turn
-from mgpu.run import runs
+from mgpu.run import held, pruning, runs, samples
 from mgpu.run.runs import Run
 from mgpu.values.queue import Waiter
 
@@ -28,7 +28,10 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def main(options: argparse.Namespace) -> int:
     leases.tidy()
-    listed = [run for run in runs.found() if options.all or run.alive or run.state in ("newer", "unreadable")]
+    pruning.prune()
+    listed = [
+        run for run in runs.found(options.all) if options.all or run.alive or run.state in ("newer", "unreadable")
+    ]
     waiting = turn.ordered(Queue().waiters(whys=True))
     if options.json:
         import json
@@ -100,8 +103,8 @@ def _rows(run: Run) -> list[tuple[str, ...]]:
         (
             run.name if not at else "",
             command["task"] if len(commands) > 1 else "",
-            _state(run, run.tasks[command["task"]]),
-            ",".join(str(indices.get(gpu, gpu)) for gpu in command["gpus"]),
+            _state(run, run.tasks[command["task"]]) + _cause(run, command["task"]),
+            _gpus(command, indices),
             str(command["port"] or ""),
             _since(run.data.get("created")),
         )
@@ -109,14 +112,45 @@ def _rows(run: Run) -> list[tuple[str, ...]]:
     ]
 
 
+def _gpus(command: dict[str, Any], indices: dict[str, int]) -> str:
+    """The indices, and how much of each where it is a share."""
+    names = ",".join(str(indices.get(gpu, gpu)) for gpu in command["gpus"])
+    share = command.get("share")
+    return f"{share / 2**30:.1f} GiB of {names}" if share else names
+
+
 def _state(run: Run, last: dict[str, Any]) -> str:
     """How a task is: by its last event while the run is kept, else how the run is."""
     what = last.get("what")
+    if run.stuck:
+        return "stuck: " + held.words(run.stuck, run.data)
     if what in ("ended", "failed"):
         return "ended" if what == "ended" else f"failed with {last.get('code')}"
     if run.state != "running":
         return WORDS.get(run.state, run.state)
+    if what == "restarting":
+        return _restarting(last)
     return {"started": "starting", "ready": "ready", None: "waiting"}.get(what, str(what))
+
+
+def _restarting(last: dict[str, Any]) -> str:
+    import math
+    import time
+
+    left = math.ceil(float(last["time"]) + float(last["after"]) - time.time())
+    when = f" in {left} s" if left > 0 else ""
+    return f"restarting{when} ({last['nth']} of {last['most']})"
+
+
+def _cause(run: Run, task: str) -> str:
+    """Why a task failed, in few words, where its log shows that."""
+    last = run.tasks[task]
+    if last.get("what") != "failed":
+        return ""
+    from mgpu.run.why import glance
+
+    cause = glance(run.folder, run.data, task, last.get("code"))
+    return f": {cause.short}" if cause else ""
 
 
 def _since(created: object) -> str:
@@ -127,14 +161,20 @@ def _since(created: object) -> str:
     return time.strftime("%d %b %H:%M", time.localtime(created))
 
 
+def _pid(last: dict[str, Any]) -> int | None:
+    return None if last.get("what") == "restarting" else last.get("pid")
+
+
 def _data(run: Run) -> dict[str, Any]:
     tasks = [
         {
             "name": command["task"],
             "state": _state(run, run.tasks[command["task"]]),
             "gpus": command["gpus"],
+            "share": command.get("share"),
             "port": command["port"],
-            "pid": run.tasks[command["task"]].get("pid"),
+            "pid": _pid(run.tasks[command["task"]]),
+            "cause": _cause(run, command["task"]).removeprefix(": ") or None,
         }
         for command in run.data.get("commands", ())
     ]
@@ -146,4 +186,6 @@ def _data(run: Run) -> dict[str, Any]:
         "folder": run.folder,
         "pids": sorted(run.pids),
         "tasks": tasks,
+        "held": run.stuck["held"] if run.stuck else None,
+        "sample": samples.last(run.folder),
     }

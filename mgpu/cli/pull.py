@@ -21,6 +21,7 @@ from mgpu.values.spec import Spec
 def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", metavar="SPEC", help="a spec; - is standard input")
     source.add_sets(parser)
+    source.add_locked(parser)
     parser.add_argument(
         "--machine", metavar="MACHINE", help="fetch what this machine would need: a machine file, or as 2xrtx-4090"
     )
@@ -29,6 +30,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def main(options: argparse.Namespace) -> int:
     spec = source.spec(Path(options.file), options.sets)
+    spec = source.locked(Path(options.file), spec) if options.locked else spec
     show.warn(spec.document, spec.warnings)
     folder = os.getcwd() if options.file == "-" else os.path.dirname(os.path.abspath(options.file))
     compiled = _compiled(spec, folder, options.machine)

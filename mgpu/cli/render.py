@@ -17,6 +17,7 @@ from mgpu.errors import MgpuError, NoRoom, SpecError, UsageError
 def add(parser: argparse.ArgumentParser) -> None:
     source.add_files(parser)
     source.add_machine(parser)
+    source.add_locked(parser)
     parser.add_argument("--json", action="store_true", help="print the plan and the commands as JSON")
     parser.add_argument("--out", type=Path, metavar="DIR", help="write each rendering to DIR, beside the others")
     parser.add_argument("--check", action="store_true", help="fail with a diff where the rendering in --out differs")
@@ -47,6 +48,7 @@ def main(options: argparse.Namespace) -> int:
 def compiled(path: Path, options: argparse.Namespace) -> Compiled:
     """The spec in the file, compiled for the machine that the options or the spec name, else for this host."""
     spec = source.spec(path, options.sets)
+    spec = source.locked(path, spec) if options.locked else spec
     show.warn(spec.document, spec.warnings)
     done = compile_spec(spec, source.machine(path, spec, options.machine), options.templates)
     show.warn(spec.document, done.plan.warnings)

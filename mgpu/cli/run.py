@@ -10,8 +10,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mgpu.cli import progress, show, source
+from mgpu.cli import allow, progress, show, source, telling
 from mgpu.run import handover, hatch
+from mgpu.spec.debug import debugged
 
 if TYPE_CHECKING:
     from mgpu.run.executor import Started
@@ -31,6 +32,15 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--priority", type=_priority, default=0, metavar="N", help="goes before those with less; 0")
     parser.add_argument("--dry-run", action="store_true", help="print the commands for this host, and start nothing")
     parser.add_argument("--ignore-foreign", action="store_true", help="take GPUs although other processes use them")
+    allow.add(parser)
+    source.add_locked(parser)
+    parser.add_argument(
+        "--debug",
+        action="append",
+        default=[],
+        metavar="WORD",
+        help="have jobs tell more in this run: nccl, torch (C++ and collectives), cuda (each kernel waits)",
+    )
     parser.add_argument("--force", action="store_true", help="start what the plan says does not fit")
     parser.add_argument("--json", action="store_true", help="print how it went as JSON, and logs on stderr")
 
@@ -43,19 +53,23 @@ def _priority(word: str) -> int:
 
 
 def main(options: argparse.Namespace) -> int:
-    path = Path(options.file)
+    path, allowed = Path(options.file), allow.granted(options.allow)
     spec = source.spec(path, [*options.sets, *([f"name={options.name}"] if options.name else [])])
-    show.warn(spec.document, spec.warnings)
+    spec = source.locked(path, spec) if options.locked else spec
+    spec = debugged(spec, options.debug, os.environ)
     folder = os.getcwd() if options.file == "-" else os.path.dirname(os.path.abspath(path))
     if options.dry_run:
         return _dry(spec, folder, options)
+    if allow.refused(spec, folder, allowed):
+        return 1
     spec = replace(spec, machine=None)
     keeper = hatch.hatched(spec)
-    from mgpu.run import executor
+    from mgpu.run import executor, pruning
 
     terms = executor.Terms(options.ignore_foreign, options.force, options.wait, options.priority)
     started = executor.start(spec, folder, keeper, terms, _waiting, progress.image)
     show.warn(spec.document, started.compiled.plan.warnings)
+    pruning.prune()
     if options.detach:
         return _detached(started, options)
     _narrate(f"{spec.name} is run {started.id}{_gpus(started)}")
@@ -67,6 +81,7 @@ def _dry(spec: Spec, folder: str, options: argparse.Namespace) -> int:
     from mgpu.command.text import script
     from mgpu.machine import snapshot
 
+    show.warn(spec.document, spec.warnings)
     compiled = compile_spec(spec, snapshot.read(folder, spec), None, options.ignore_foreign)
     show.warn(spec.document, compiled.plan.warnings)
     if options.json:
@@ -130,8 +145,11 @@ def _followed(started: Started, options: argparse.Namespace) -> int:
     places = {command.task: _place(command.probe) for command in started.compiled.commands if command.probe}
     out = sys.stderr.buffer if options.json else sys.stdout.buffer
     tasks = [command.task for command in started.compiled.commands]
+    data = {"indices": {gpu.id: gpu.index for gpu in started.compiled.plan.machine.gpus}}
     try:
-        over = follow.follow(started.folder, tasks, out, lambda event: _tell(event, places, len(tasks) > 1))
+        over = follow.follow(
+            started.folder, tasks, out, lambda event: _tell(telling.told(event, data, places, len(tasks) > 1))
+        )
     except BrokenPipeError:
         _narrate(f"nobody reads the output any more; the run goes on: mgpu logs -f {started.compiled.spec.name}")
         raise
@@ -140,32 +158,30 @@ def _followed(started: Started, options: argparse.Namespace) -> int:
 
 def _place(probe: Probe) -> str:
     """Where what the probe asks is served; nothing where it reads a log."""
-    return {"http": " at " + "/".join(probe.target.split("/")[:3]), "tcp": f" at {probe.target}", "log": ""}[probe.kind]
+    if probe.kind == "http":
+        return " at " + "/".join(probe.target.split("/")[:3])
+    return f" at {probe.target}" if probe.kind == "tcp" else ""
 
 
-def _tell(event: dict[str, Any], places: dict[str, str], many: bool) -> None:
-    """An event in words, where a person wants to know of it. `places` says where the tasks with a probe are served."""
-    task, what = event.get("task"), event["what"]
-    if what == "ready" and task in places:
-        _narrate(f"{task} is ready{places[task]} after {event['after']:.1f} s")
-    elif what == "ready" and many:
-        _narrate(f"{task} has started")
-    elif what == "refused":
-        _narrate(f"{task}: {event['why']}" + (f"\n  hint: {event['hint']}" if event.get("hint") else ""))
-    elif what == "memory":
-        _narrate(f"{task}: {event['why']}")
-    elif what == "failed":
-        _narrate(f"{task} failed with {event['code']}" + (f": {event['why']}" if "why" in event else ""))
-    elif what in ("late", "timeout"):
-        words = "was not ready within" if what == "late" else "ran longer than its timeout of"
-        why = f" ({event['why']})" if event.get("why") else ""
-        _narrate(f"{task} {words} {event['after']:g} s{why}: stopping it")
-    elif what == "leftover":
-        _narrate(f"{task} has ended and left processes behind: stopping them")
-    elif what == "killed":
-        _narrate(f"{task} did not stop in time: killed")
-    elif what == "ended" and many:
-        _narrate(f"{task} has ended")
+def _tell(words: str | None) -> None:
+    if words:
+        _narrate(words)
+
+
+def _explain(started: Started, task: str) -> None:
+    """Why a task failed and what to change, where its log shows a failure that is known."""
+    from mgpu.run import state
+    from mgpu.run.why import glance
+
+    last = [event for event in state.events(started.folder) if event.get("task") == task]
+    if any(event["what"] in ("timeout", "refused") for event in last):
+        return
+    code = next((event.get("code") for event in last if event["what"] == "failed"), None)
+    data = state.read(f"{started.folder}/run.json") or {}
+    cause = glance(started.folder, data, task, code)
+    if cause:
+        more = f"\n  hint: {cause.hint}\n  more: mgpu why {started.compiled.spec.name}"
+        _narrate(f"{task}: {cause.cause}{more}")
 
 
 def _ended(started: Started, over: dict[str, Any] | None, asked: bool, options: argparse.Namespace) -> int:
@@ -182,6 +198,7 @@ def _ended(started: Started, over: dict[str, Any] | None, asked: bool, options: 
     if by and not asked:
         from mgpu.run import state
 
+        _explain(started, by)
         _narrate(f"the log of {by} is {state.log(started.folder, by)}")
     if options.json:
         _report(

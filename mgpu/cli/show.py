@@ -10,6 +10,7 @@ from typing import Any, TextIO
 from mgpu.errors import MgpuError, Problem, SpecError
 from mgpu.values.document import Document
 from mgpu.values.mark import Mark
+from mgpu.values.secrets import masked
 
 WIDTH = 160
 """A source line longer than this is shown around its mark only."""
@@ -55,9 +56,12 @@ def _problem(name: str, lines: list[str], problem: Problem, bold: str, plain: st
     mark = problem.mark or Mark(1, 1)
     source = lines[mark.line - 1] if mark.line <= len(lines) else ""
     start = max(0, mark.column - WIDTH // 2) if len(source) > WIDTH else 0
-    part = _visible(source[start : start + WIDTH])
+    part = _visible(masked(source)[start : start + WIDTH])
     gutter = f"{mark.line:>5} | "
-    text = [f"{bold}{_visible(name)}:{mark.line}:{mark.column}: {_visible(problem.message)}{plain}", gutter + part]
+    text = [
+        f"{bold}{_visible(name)}:{mark.line}:{mark.column}: {_visible(masked(problem.message))}{plain}",
+        gutter + part,
+    ]
     text.append(" " * (len(gutter) - 2) + "| " + " " * (mark.column - 1 - start) + "^")
     return "\n".join(text + ([f"{'':>5} = {_visible(problem.hint)}"] if problem.hint else []))
 
@@ -81,7 +85,7 @@ def problem_data(error: SpecError) -> list[dict[str, Any]]:
             "line": (problem.mark or Mark(1, 1)).line,
             "column": (problem.mark or Mark(1, 1)).column,
             "path": ".".join(str(part) for part in problem.path),
-            "message": problem.message,
+            "message": masked(problem.message),
             "hint": problem.hint,
         }
         for problem in error.problems

@@ -55,6 +55,30 @@ def spec(path: Path, sets: Sequence[str] = ()) -> Spec:
     return check(document)
 
 
+def lock_of(path: Path) -> Path:
+    """The lock file of a spec: beside it, and called as it is."""
+    return path.with_name(path.name.removesuffix(".yaml").removesuffix(".yml") + ".lock")
+
+
+def locked(path: Path, spec: Spec) -> Spec:
+    """The spec as its lock file pins it. Raises SpecError where there is none, or where it is of another spec."""
+    from mgpu.plan.lock import locked as pinned
+    from mgpu.spec.document import read
+
+    file = lock_of(path)
+    if str(path) == "-" or not file.exists():
+        hint = "name a file: a lock lies beside its spec" if str(path) == "-" else f"mgpu lock {path}"
+        raise spec.document.error(spec.document.problem(f"there is no lock file {file}", (), hint))
+    return pinned(spec, read(str(file), text(str(file))))
+
+
+def add_locked(parser: argparse.ArgumentParser) -> None:
+    """--locked."""
+    parser.add_argument(
+        "--locked", action="store_true", help="images and models as the lock file has them, or not at all"
+    )
+
+
 def machine(path: Path, wanted: Spec, given: str | None) -> Machine:
     """The machine to compile for: the one given, else the one that the spec names, else this host."""
     from mgpu.machine.file import resolve

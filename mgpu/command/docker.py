@@ -24,8 +24,11 @@ def docker_lines(command: Command, box: Container) -> list[list[str]]:
     lines += [["--label", f"{name}={value}"] for name, value in box.labels]
     lines += [["--user", box.user]] if box.user else []
     lines += [["--network", box.network], ["--network-alias", box.alias]] if box.network and box.alias else []
-    if box.shm:
-        lines += [["--shm-size", f"{box.shm // 2**30}g"]]
+    lines += [["--privileged"]] if box.privileged else []
+    lines += [["--cap-add", name] for name in box.cap_add]
+    lines += [["--device", path] for path in box.devices]
+    lines += [[f"--{namespace}", "host"] for namespace in box.namespaces]
+    lines += [["--shm-size", _size(box.shm)]] if box.shm else []
     lines += [["--ulimit", f"{name}={limit}"] for name, limit in box.ulimits]
     lines += [["--publish", f"{_bracketed(host)}:{outer}:{inner}"] for host, outer, inner in box.publish]
     lines += [["--volume", f"{v.source}:{v.target}" + (":ro" if v.read_only else "")] for v in box.volumes]
@@ -33,6 +36,12 @@ def docker_lines(command: Command, box: Container) -> list[list[str]]:
     lines += [["--env", f"{name}={value}"] for name, value in command.env]
     lines += [["--env", secret.name] for secret in command.secrets]
     return [*lines, [box.image]]
+
+
+def _size(size: int) -> str:
+    """Bytes in the largest unit that holds them whole."""
+    unit = next((unit for unit in (30, 20, 10) if size % 2**unit == 0), 0)
+    return f"{size >> unit}{'bkmg'[unit // 10]}"
 
 
 def _bracketed(host: str) -> str:
@@ -68,7 +77,12 @@ def create_arguments(argv: list[str], env: Mapping[str, str], box: Mapping[str, 
         "ports": [(inner, "tcp") for _, _, inner in box["publish"]],
         "host_config": {
             "init": True,
-            "network_mode": box["network"],
+            "network_mode": "host" if "network" in box["namespaces"] else box["network"],
+            "ipc_mode": "host" if "ipc" in box["namespaces"] else None,
+            "pid_mode": "host" if "pid" in box["namespaces"] else None,
+            "privileged": box["privileged"],
+            "cap_add": box["cap_add"] or None,
+            "devices": box["devices"] or None,
             "security_opt": [SECURITY],
             "log_config": {"Type": LOGS, "Config": {}},
             "device_requests": [{"device_ids": list(box["gpus"]), **devices}] if box["gpus"] else None,

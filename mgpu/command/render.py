@@ -10,12 +10,12 @@ from mgpu.command.files import dumped
 from mgpu.command.options import options
 from mgpu.command.words import words
 from mgpu.engines import engine_named
-from mgpu.spec.versions import listed
+from mgpu.spec.versions import image_of, listed
 from mgpu.values.command import Command, Container, File, Probe, Stop
 from mgpu.values.engine import Engine, Spelling, given_probe
 from mgpu.values.machine import CDI, CLAIM, FOLDER, HOME, USER, Machine
 from mgpu.values.plan import Plan, Task
-from mgpu.values.spec import CONFIG, Volume
+from mgpu.values.spec import CONFIG, Bounds, Volume
 
 WRITTEN = ".mgpu"
 """The folder, below the spec's, for the config files that mgpu writes."""
@@ -61,9 +61,13 @@ def _command(task: Task, plan: Plan, templates: Path | None) -> Command:
         needs=task.needs,
         serves=job.serves,
         gpus=tuple(gpu.id for gpu in task.gpus),
+        share=job.gpus.share if task.gpus else None,
         port=task.port,
-        rendezvous=None if boxed else task.rendezvous,
+        rendezvous=None if task.secluded else task.rendezvous,
         files=files,
+        engine=job.engine,
+        restart=job.restart if job.restart.policy != "no" else None,
+        max_idle=job.max_idle,
     )
 
 
@@ -87,7 +91,7 @@ def _values(task: Task, engine: Engine, files: dict[str, str]) -> dict[str, Any]
         "model": job.model,
         "quantization": job.quantization,
         "context_length": job.context_length,
-        "listen": "0.0.0.0" if task.runtime == "docker" else job.host,
+        "listen": "0.0.0.0" if task.secluded else job.host,
         "port": task.port,
         "rendezvous": task.rendezvous,
         "layout": task.layout,
@@ -131,15 +135,28 @@ def _beside(python: str, program: str) -> str:
 
 def _environment(task: Task, engine: Engine) -> dict[str, str]:
     own = {"PYTHONUNBUFFERED": "1", **engine.environment(task)}
+    if task.gpus and task.job.gpus.share and engine.limit is None:
+        own["MGPU_SHARE"] = str(task.job.gpus.share)
     if task.runtime == "process":
         own |= {"CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
         if not task.gpus or engine.names_gpus(task.version) != "nothing":
             own |= {"CUDA_VISIBLE_DEVICES": _visible(task, engine)}
     else:
-        own |= _ranked(task)
+        own |= _among_all(task, engine) if _privileged(task) else _ranked(task)
         if engine.scripted:
             own |= HOMELESS | {"HF_HOME": engine.cache or TEMPORARY}
     return own | dict(task.job.env)
+
+
+def _privileged(task: Task) -> bool:
+    return bool(task.job.container and task.job.container.privileged)
+
+
+def _among_all(task: Task, engine: Engine) -> dict[str, str]:
+    """A privileged container sees every GPU of the host, whichever it was given (NVIDIA/nvidia-docker issue 764)."""
+    if not task.gpus or engine.names_gpus(task.version) == "nothing":
+        return {}
+    return {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": _visible(task, engine)}
 
 
 def _ranked(task: Task) -> dict[str, str]:
@@ -167,14 +184,9 @@ def _probe(task: Task, engine: Engine) -> Probe | None:
     return probe._replace(within=task.job.ready.within) if probe and task.job.ready.within else probe
 
 
-def _tagged(image: str, version: str) -> str:
-    """The engine's image of a version; one that is no number (v0.33.0, nightly) stands in the tag as it is."""
-    return (image if version[:1].isdigit() else image.replace("v{version}", "{version}")).format(version=version)
-
-
 def _container(task: Task, engine: Engine, plan: Plan) -> Container:
-    job, machine = task.job, plan.machine
-    image = job.image or _tagged(engine.image or "", task.version or "")
+    job, machine, bounds = task.job, plan.machine, task.job.container or Bounds()
+    image = (image_of(job, task.version) or "") + (f"@{job.digest}" if job.digest else "")
     cache = (Volume(f"{machine.home or HOME}/{engine.cache_home}", engine.cache),) if engine.cache else ()
     folder = Volume(machine.folder or FOLDER, engine.workspace)
     volumes = tuple(volume._replace(source=_resolved(volume.source, machine)) for volume in job.volumes)
@@ -189,11 +201,15 @@ def _container(task: Task, engine: Engine, plan: Plan) -> Container:
         user=(machine.user or USER) if engine.scripted else None,
         network=task.network,
         alias=task.name if task.network else None,
-        publish=((job.host, task.port, task.port),) if task.port else (),
+        publish=((job.host, task.port, task.port),) if task.port and task.secluded else (),
         volumes=(*cache, folder, *volumes),
-        shm=engine.shm,
-        ulimits=engine.ulimits,
+        shm=None if "ipc" in bounds.namespaces else bounds.shm or engine.shm,
+        ulimits=tuple({**dict(engine.ulimits), **dict(bounds.ulimits)}.items()),
         workdir=_under(engine.workspace, job.workdir),
+        privileged=bounds.privileged,
+        cap_add=bounds.cap_add,
+        devices=bounds.devices,
+        namespaces=bounds.namespaces,
     )
 
 

@@ -11,6 +11,7 @@ from mgpu.values.machine import FOLDER, HOME, USER
 from mgpu.values.plan import Plan, Task
 from mgpu.values.spec import Secret
 
+GIB = 2**30
 MARKS = {HOME: '"$HOME"', FOLDER: '"$PWD"', USER: '"$(id -u):$(id -g)"'}
 """What a shell knows of the machine that it stands on, where mgpu does not."""
 MOVED = {**MARKS, FOLDER: '"$OLDPWD"'}
@@ -41,7 +42,8 @@ def _given(task: Task) -> Iterator[str]:
     version = f" {task.version}" if task.version else ""
     yield f"{task.job.engine}{version} ({task.runtime})"
     if task.gpus:
-        yield f"GPU{'s' if len(task.gpus) > 1 else ''} {','.join(str(gpu.index) for gpu in task.gpus)}"
+        share = f"{task.job.gpus.share / GIB:.1f} GiB of " if task.job.gpus.share else ""
+        yield f"{share}GPU{'s' if len(task.gpus) > 1 else ''} {','.join(str(gpu.index) for gpu in task.gpus)}"
     elif task.gpu_count:
         yield f"{task.gpu_count} GPUs, placed by the scheduler"
     else:

@@ -11,6 +11,7 @@ from typing import Any
 
 from mgpu.catalog.flags import numbers
 from mgpu.memory import estimates_of
+from mgpu.memory.limits import limit_of
 from mgpu.values.command import Probe
 from mgpu.values.engine import Complaint, Engine, Spelling, said, url
 from mgpu.values.plan import Task
@@ -67,4 +68,5 @@ ENGINE = Engine(
     files=files,
     probe=probe,
     memory=estimates_of("diffusion"),
+    limit=limit_of("comfyui", "reserve-vram"),
 )

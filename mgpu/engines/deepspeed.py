@@ -158,7 +158,7 @@ def _words(given: Mapping[str, Any] | tuple[str, ...]) -> str:
 
 def variables(task: Task) -> Mapping[str, Any]:
     """The GPUs as the launcher numbers them, else how many ranks."""
-    boxed = task.runtime == "docker"
+    boxed = task.runtime == "docker" and not (task.job.container and task.job.container.privileged)
     indices = [number if boxed else gpu.index for number, gpu in enumerate(task.gpus)]
     return {
         "include": f"localhost:{','.join(map(str, indices))}" if indices else None,

@@ -102,6 +102,7 @@ ENGINE = Engine(
     version="0.42.1",
     package="diffusers",
     dimensions=("data", "pipeline"),
+    revision="revision",
     takes=frozenset(("args", "parallel", "version")),
     requires=frozenset(("model",)),
     lists={"args": "text-to-image@1"},

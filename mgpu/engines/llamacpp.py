@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from mgpu.catalog.shards import uneven
 from mgpu.memory import estimates_of
+from mgpu.memory.limits import limit_of
 from mgpu.values.command import Probe
 from mgpu.values.engine import HUB_CACHE, Complaint, Engine, Hub, Spelling, one_token, said, secret, url
 from mgpu.values.plan import Task
@@ -29,6 +30,9 @@ def check(job: Job) -> Iterable[Complaint]:
         yield Complaint(message, ("parallel", "tensor"), "add context_length: 8192")
     if job.version and job.version.isdigit():
         yield Complaint("llama.cpp's versions are builds", ("version",), f"version: b{job.version}")
+    if job.gpus.share and not job.context_length:
+        message = "llama.cpp takes all that is free for a context that nobody chose, and a share is only a part of it"
+        yield Complaint(message, ("gpus", "share"), "add context_length: 8192")
     slots = said(job, "parallel") or said(job, "np")
     if isinstance(slots, int) and slots > 1 and job.context_length and said(job, "kv-unified") is not True:
         message = f"llama.cpp divides the context among its slots: {slots} of {job.context_length // slots} tokens"
@@ -66,7 +70,7 @@ def split(task: Task) -> str | None:
         from mgpu.memory.layers import shares as of_layers
 
         return ",".join(str(share) for share in of_layers(task.split))
-    inside = task.runtime == "docker"
+    inside = task.runtime == "docker" and not (task.job.container and task.job.container.privileged)
     gpus = sorted(task.gpus, key=lambda gpu: (gpu.bus_id or "", gpu.index)) if inside else task.gpus
     shares = uneven(gpus)
     return ",".join(str(share) for share in shares) if shares else None
@@ -220,4 +224,5 @@ ENGINE = Engine(
     split=layers,
     knobs=knobs,
     spills=spills,
+    limit=limit_of("takes_what_it_needs"),
 )

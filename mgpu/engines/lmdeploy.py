@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from mgpu.catalog.repositories import local
 from mgpu.catalog.shards import equal_shares, fp8, heads_as_placed, heads_as_said, on_gpus
 from mgpu.memory import estimates_of
+from mgpu.memory.limits import limit_of
 from mgpu.values.command import Probe
 from mgpu.values.engine import Complaint, Engine, Hub, Spelling, key_in_sight, listed_and_asked, said
 from mgpu.values.plan import Task
@@ -66,6 +67,7 @@ ENGINE = Engine(
     package="lmdeploy",
     port=23333,
     dimensions=("tensor",),
+    revision="revision",
     takes=frozenset(("quantization", "context_length", "args", "parallel", "version")),
     requires=frozenset(("model",)),
     lists={"args": "lmdeploy"},
@@ -87,5 +89,6 @@ ENGINE = Engine(
     hub=hub,
     memory=estimates_of("uncalibrated"),
     knobs=knobs,
+    limit=limit_of("lmdeploy", "cache-max-entry-count"),
 )
 """Its documentation gives a container the host's memory (--ipc=host), and names 32 GiB where it names a size (ROCm)."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from mgpu.catalog.flags import flags
 from mgpu.memory import estimates_of
+from mgpu.memory.limits import limit_of
 from mgpu.values.command import Probe, Trial
 from mgpu.values.engine import Complaint, Engine, said, url
 from mgpu.values.plan import Task
@@ -66,7 +67,7 @@ def environment(task: Task) -> Mapping[str, str]:
     """The settings as Ollama reads them. Replicas share a store of models, and one that starts must not remove what
     another is just fetching (OLLAMA_NOPRUNE)."""
     job = task.job
-    listen = "0.0.0.0" if task.runtime == "docker" else job.host
+    listen = "0.0.0.0" if task.secluded else job.host
     own = {"OLLAMA_HOST": f"{f'[{listen}]' if ':' in listen else listen}:{task.port}"}
     if (job.parallel.pipeline or 1) > 1:
         own[SPREAD] = "1"
@@ -140,4 +141,5 @@ ENGINE = Engine(
     memory=estimates_of("ollama"),
     knobs=knobs,
     spills=spills,
+    limit=limit_of("ollama", "OLLAMA_GPU_OVERHEAD", "OLLAMA_MAX_LOADED_MODELS"),
 )

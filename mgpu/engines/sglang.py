@@ -13,6 +13,7 @@ from mgpu.catalog.limits import context
 from mgpu.catalog.repositories import loaded
 from mgpu.catalog.shards import equal_shares, fp8, fp8_cache, heads_as_placed, heads_as_said, new_enough, on_gpus
 from mgpu.memory import estimates_of
+from mgpu.memory.limits import limit_of
 from mgpu.values.command import Probe
 from mgpu.values.engine import Complaint, Engine, Hub, Naming, Spelling, key_in_sight, listed_and_asked, said, written
 from mgpu.values.plan import Task
@@ -115,6 +116,7 @@ ENGINE = Engine(
     package="sglang",
     port=30000,
     dimensions=("tensor", "pipeline", "data", "expert"),
+    revision="revision",
     takes=frozenset(("quantization", "context_length", "args", "parallel", "version")),
     requires=frozenset(("model",)),
     lists={"args": "sglang"},
@@ -147,4 +149,5 @@ ENGINE = Engine(
     hub=hub,
     memory=estimates_of("sglang"),
     knobs=knobs,
+    limit=limit_of("sglang", "mem-fraction-static"),
 )

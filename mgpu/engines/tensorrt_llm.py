@@ -13,6 +13,7 @@ from mgpu.catalog.flags import numbers
 from mgpu.catalog.repositories import local
 from mgpu.catalog.shards import equal_shares, fp8, fp8_cache, heads_as_placed, heads_as_said, on_gpus
 from mgpu.memory import estimates_of
+from mgpu.memory.limits import limit_of
 from mgpu.values.command import Probe
 from mgpu.values.engine import Complaint, Engine, Hub, Naming, Spelling, one_token, said, url
 from mgpu.values.plan import Task
@@ -36,6 +37,11 @@ def check(job: Job) -> Iterable[Complaint]:
     if tensor and expert and tensor % expert:
         yield Complaint(f"experts are shared within tensor: {tensor}, which {expert} does not divide", EXPERT)
     yield from heads_as_said(job, "TensorRT-LLM", stages=True)
+    cache = job.config.get("kv_cache_config")
+    if job.gpus.share and isinstance(cache, Mapping) and "free_gpu_memory_fraction" in cache:
+        message = "free_gpu_memory_fraction and share both say how much of a GPU it may have"
+        at = ("config", "kv_cache_config", "free_gpu_memory_fraction")
+        yield Complaint(message, at, "keep one of them", key=True)
     flags = {name.replace("-", "_") for name in job.args}
     for name in job.config:
         if name in flags:
@@ -75,7 +81,7 @@ def probe(task: Task) -> Probe:
 
 def hub(task: Task) -> Hub | None:
     """All of a repository but the weights in their first format."""
-    model, revision = task.job.model or "", said(task.job, "hf-revision")
+    model, revision = task.job.model or "", said(task.job, "revision")
     return None if local(model) else Hub(model, chosen, str(revision) if revision else None)
 
 
@@ -99,6 +105,7 @@ ENGINE = Engine(
     package="tensorrt_llm",
     port=8000,
     dimensions=("tensor", "pipeline", "expert"),
+    revision="revision",
     takes=frozenset(("quantization", "context_length", "args", "parallel", "version", "config")),
     requires=frozenset(("model",)),
     lists={"args": "tensorrt-llm"},
@@ -131,6 +138,7 @@ ENGINE = Engine(
     hub=hub,
     memory=estimates_of("uncalibrated"),
     knobs=knobs,
+    limit=limit_of("tensorrt_llm", "free_gpu_memory_fraction", "kv_cache_free_gpu_memory_fraction"),
 )
 """Its documentation gives a container the host's memory (--ipc host) and names no size: this is what vLLM has. The
 limits are those of its quick start."""

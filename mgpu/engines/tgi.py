@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from mgpu.catalog.repositories import TEXTS, local
 from mgpu.catalog.shards import equal_shares, fp8, heads_as_placed, heads_as_said, on_gpus
 from mgpu.memory import estimates_of
+from mgpu.memory.limits import limit_of
 from mgpu.values.command import Probe, Trial
 from mgpu.values.engine import Complaint, Engine, Hub, Spelling, said, secret, url
 from mgpu.values.plan import Task
@@ -82,7 +83,7 @@ def variables(task: Task) -> Mapping[str, Any]:
     return {
         "model": None if "model-id" in _broken(task) else task.job.model,
         "socket": f"/tmp/text-generation-server-{task.port}" if process and not said(task.job, SOCKET) else None,
-        "metrics": process and said(task.job, "prometheus-port") is None,
+        "metrics": not task.secluded and said(task.job, "prometheus-port") is None,
     }
 
 
@@ -128,6 +129,7 @@ ENGINE = Engine(
     entrypoint=("text-generation-launcher",),
     port=8080,
     dimensions=("tensor",),
+    revision="revision",
     takes=frozenset(("quantization", "context_length", "args", "parallel", "version")),
     requires=frozenset(("model",)),
     lists={"args": "tgi"},
@@ -156,6 +158,7 @@ ENGINE = Engine(
     hub=hub,
     memory=estimates_of("uncalibrated"),
     knobs=knobs,
+    limit=limit_of("tgi", "cuda-memory-fraction"),
 )
 """The image listens on 80 unless it is told a port: mgpu tells it the one it is published on. It waits up to 90 seconds
 for requests in flight when it is asked to end."""

@@ -16,6 +16,7 @@ from mgpu.catalog.models import by_name
 from mgpu.catalog.repositories import loaded
 from mgpu.catalog.shards import equal_shares, fp8, fp8_cache, heads_as_placed, heads_as_said, new_enough, on_gpus
 from mgpu.memory import estimates_of
+from mgpu.memory.limits import limit_of
 from mgpu.values.command import Probe
 from mgpu.values.engine import Complaint, Engine, Hub, Naming, Spelling, listed_and_asked, said
 from mgpu.values.plan import Task
@@ -58,6 +59,8 @@ def check(job: Job) -> Iterable[Complaint]:
 EXPERTS = "enable-expert-parallel"
 
 
+ALONE = (0, 9, 2)
+"""Versions before this one profile the GPU as if nobody else used it (vllm-project/vllm#18974, #19312)."""
 VOLTA, TURING, AMPERE = (7, 0), (7, 5), (8, 0)
 
 
@@ -75,6 +78,9 @@ def fits(task: Task) -> Iterable[Complaint]:
     model = by_name(task.job.model or "")
     if model and "mxfp4" in (model.dtype or "") and task.job.quantization in (None, "mxfp4"):
         yield from new_enough(task, "vLLM", AMPERE, " and MXFP4")
+    if task.job.gpus.share and () < known < ALONE:
+        message = f"vLLM {task.version} counts what others have on a GPU against its own memory"
+        yield Complaint(message, ("gpus", "share"), "a newer version, or start it before the others", warning=True)
     yield from heads_as_placed(task, "vLLM", stages=True)
     if task.layout.tensor * task.layout.pipeline > 1:
         yield from equal_shares(task, "vLLM")
@@ -113,6 +119,7 @@ ENGINE = Engine(
     package="vllm",
     port=8000,
     dimensions=("tensor", "pipeline", "data"),
+    revision="revision",
     takes=frozenset(("quantization", "context_length", "args", "parallel", "version")),
     requires=frozenset(("model",)),
     lists={"args": "vllm"},
@@ -140,4 +147,5 @@ ENGINE = Engine(
     hub=hub,
     memory=estimates_of("vllm"),
     knobs=knobs,
+    limit=limit_of("vllm", "gpu-memory-utilization", "kv-cache-memory-bytes", "kv-cache-memory"),
 )

@@ -6,11 +6,19 @@ Whatever cannot be looked at counts as there: a lease refused once too often cos
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Collection, Iterable
 from functools import cached_property
 
 from mgpu.machine import daemon, locks, processes
 from mgpu.machine.notes import Holder
+
+Beside = Callable[[str], Collection[str]]
+"""Tells the ids of the runs that hold a lease on a GPU."""
+
+
+def nobody(_: str) -> Collection[str]:
+    """For GPUs of which nobody holds a part."""
+    return ()
 
 
 class Look:
@@ -28,28 +36,30 @@ class Look:
             return f"what may be left of {note}, whose processes only {note.user} and root can see (mgpu ps tells them)"
         return None
 
-    def claims(self, gpus: Iterable[str], holding: bool) -> dict[str, str]:
-        """Those of `gpus` that a run's process or container was given though nobody holds their lease, and whose it is.
+    def claims(self, gpus: Iterable[str], holding: bool, beside: Beside = nobody) -> dict[str, str]:
+        """Those of `gpus` that a run's process or container was given though it holds no lease there, and whose it is.
 
-        `holding` as in `boxes`.
+        `beside` tells the runs that hold a part of a GPU: it is asked after the look, so that whoever was seen and has
+        a lease has it by then. `holding` as in `boxes`.
         """
-        wanted = set(gpus)
-        marked = {gpu: f"processes of run {run}" for gpu, run in self._named.items() if gpu in wanted}
-        return {**marked, **self.boxes(wanted - marked.keys(), holding)}
+        wanted, named = set(gpus), self._named
+        others = {gpu: sorted(runs - set(beside(gpu))) for gpu, runs in named.items() if gpu in wanted}
+        marked = {gpu: f"processes of run {runs[0]}" for gpu, runs in others.items() if runs}
+        return {**marked, **self.boxes(wanted - marked.keys(), holding, beside)}
 
-    def boxes(self, gpus: Iterable[str], holding: bool) -> dict[str, str]:
-        """Those of `gpus` that a container was given which runs though nobody holds its lease, and whose it is.
+    def boxes(self, gpus: Iterable[str], holding: bool, beside: Beside = nobody) -> dict[str, str]:
+        """Those of `gpus` that a container was given which runs though its run holds no lease there, and whose it is.
 
-        `holding`: the caller has their locks. Then a container that was made and never started is removed, since its
-        start may be under way in the engine; one that cannot be removed has started.
+        `holding`: the caller has their locks, or those of a part. Then a container that was made and never started is
+        removed, since its start may be under way in the engine; one that cannot be removed has started.
         """
         wanted = set(gpus)
         if not wanted or isinstance(self._boxes, str):
             return {}
         found: dict[str, str] = {}
         for box in self._boxes:
-            mine = wanted.intersection(box.gpus)
             ours = daemon.RUN in box.labels
+            mine = {gpu for gpu in wanted.intersection(box.gpus) if box.labels.get(daemon.RUN) not in beside(gpu)}
             unstarted = ours and holding and box.state == "created"
             if mine and (box.lives or (unstarted and not daemon.remove(box.id))):
                 whose = f" of run {box.labels[daemon.RUN]}" if ours else ""
@@ -61,11 +71,13 @@ class Look:
         return processes.by_run()
 
     @cached_property
-    def _named(self) -> dict[str, str]:
-        """The GPUs that live processes were started with, and the run of each, whatever became of the lock files."""
-        here = locks.place()
-        given = [(run, gpus) for run, gpus, place in processes.given() if (place or locks.FOLDER) == here]
-        return {gpu: run for run, gpus in given for gpu in gpus}
+    def _named(self) -> dict[str, set[str]]:
+        """The GPUs that live processes were started with, and the runs of each, whatever became of the lock files."""
+        here, found = locks.place(), dict[str, set[str]]()
+        for run, gpus, place in processes.given():
+            for gpu in gpus if (place or locks.FOLDER) == here else ():
+                found.setdefault(gpu, set()).add(run)
+        return found
 
     @cached_property
     def _boxes(self) -> list[daemon.Box] | str:

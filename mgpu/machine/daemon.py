@@ -21,6 +21,8 @@ _silent: dict[str, float] = {}
 """The sockets whose engine let a question time out, and until when it is not asked another: one look asks several."""
 RUN, TASK, NAME, OWNER, GPUS = "mgpu.run", "mgpu.task", "mgpu.name", "mgpu.user", CLAIM
 """The labels of a container: its run, its task, the name of the run, the number of the user, the ids of its GPUs."""
+HASH, VERSION = "mgpu.spec-hash", "mgpu.version"
+"""Labels for people: what tells one content of a spec from another, and the mgpu that made the container."""
 LIVE = frozenset(("running", "paused", "restarting"))
 """The states in which a container's processes are there."""
 HOOK = "nvidia-container-runtime-hook"
@@ -99,10 +101,12 @@ def _answer(method: str, question: str) -> Any:
     try:
         status, body = _exchanged(path, f"{method} {question} HTTP/1.0\r\nHost: docker\r\n\r\n".encode())
         said = json.loads(body or b"{}")
-    except (OSError, ValueError, IndexError) as error:
+    except OSError as error:
         if isinstance(error, TimeoutError):
             _silent[path] = time.monotonic() + PATIENCE
         raise Unreachable(_words(path, error)) from error
+    except (ValueError, IndexError) as error:
+        raise Unreachable(f"what answers {method} {question} on {path} breaks off or is no Docker engine") from error
     if status >= 300:
         kind = Missing if status == 404 else Refused
         raise kind(f"Docker refuses {method} {question}: {said.get('message', status)}")

@@ -63,6 +63,8 @@ def _gpu(gpu: Gpu) -> dict[str, Any]:
     known = _known(gpu, *names, *more)
     if gpu.compute_capability:
         known["compute_capability"] = "{}.{}".format(*gpu.compute_capability)
+    if gpu.shared:
+        known["shared"] = [_known(held, *held._fields) for held in gpu.shared]
     if gpu.processes:
         known["processes"] = [_known(process, *process._fields) for process in gpu.processes]
     return known
@@ -95,7 +97,7 @@ def _block(value: Any) -> list[str]:
 def _item(item: dict[str, Any]) -> list[str]:
     lines = []
     for name, value in item.items():
-        if name == "processes":
+        if name in ("processes", "shared"):
             rows = [{key: _size(key, part) for key, part in row.items()} for row in value]
             lines += [f"{name}:", *(f"- {_flow(row)}" for row in rows)]
         else:
@@ -106,7 +108,7 @@ def _item(item: dict[str, Any]) -> list[str]:
 
 def _size(key: str, value: Any) -> Any:
     """Bytes with a unit where that is exact."""
-    if key not in ("memory", "free", "unexplained", "bytes") or value % 2**20 or not value:
+    if key not in ("memory", "free", "unexplained", "bytes", "start") or value % 2**20 or not value:
         return value
     return f"{value // 2**30}GiB" if value % 2**30 == 0 else f"{value // 2**20}MiB"
 

@@ -13,7 +13,7 @@ from mgpu.spec.document import MAX_BYTES, read
 from mgpu.spec.notes import BAD, Notes
 from mgpu.spec.scalars import Choice, Flag, Integer, Number, Size, Text
 from mgpu.spec.shapes import Array, Either, Key, Made, Record, Table
-from mgpu.values.machine import LINK_KINDS, Docker, Gpu, Link, Machine, Process
+from mgpu.values.machine import LINK_KINDS, Docker, Gpu, Held, Link, Machine, Process
 from mgpu.values.mark import Path
 from mgpu.values.memory import Correction
 
@@ -138,11 +138,24 @@ def _gpu() -> Record:
             "processes": Key(Array(Record(_process, process)), "what computes on it"),
             "unexplained": Key(BYTES, "in use by nothing that is seen; left out: process ids are the host's"),
             "holder": Key(TEXT, "who has leased it"),
+            "shared": Key(Array(_held()), "the shares of it that runs have leased"),
             "utilization": Key(Integer(0, 100), "percent"),
             "temperature": Key(Integer(-100, 300), "degrees Celsius"),
             "power": Key(Number(), "watts"),
             "pcie_generation": Key(Integer(1), "at most"),
             "pcie_width": Key(Integer(1), "lanes in use"),
+        },
+    )
+
+
+def _held() -> Record:
+    return Record(
+        Held,
+        {
+            "bytes": Key(BYTES, "what the run may have of the GPU's memory", required=True),
+            "holder": Key(TEXT, "the run, in words", required=True),
+            "start": Key(BYTES, "where its lease begins; left out: not known"),
+            "run": Key(TEXT, "its id"),
         },
     )
 

@@ -10,20 +10,22 @@ import os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import Any
 
 
-def folder() -> str:
+def folder(env: Mapping[str, str] | None = None) -> str:
     """This user's folder: MGPU_STATE_DIR, else mgpu in XDG_STATE_HOME, which is absolute or void.
 
     Raises HostError where this user has no home, and has named no folder.
     """
-    given = os.environ.get("MGPU_STATE_DIR")
+    env = os.environ if env is None else env
+    given = env.get("MGPU_STATE_DIR")
     if given:
         return os.path.abspath(given)
-    state = os.environ.get("XDG_STATE_HOME", "")
+    state = env.get("XDG_STATE_HOME", "")
     if not os.path.isabs(state):
-        state = os.path.join(os.path.expanduser("~"), ".local", "state")
+        state = os.path.join(env.get("HOME") or os.path.expanduser("~"), ".local", "state")
     if not os.path.isabs(state):
         from mgpu.errors import HostError
 

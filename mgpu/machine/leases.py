@@ -17,7 +17,7 @@ from mgpu.machine import locks, notes
 from mgpu.machine.claims import Look
 from mgpu.machine.notes import Holder
 
-__all__ = ["Clash", "Holder", "Lease", "Share", "folder", "free", "holders", "ports", "take", "tidy"]
+__all__ = ["Clash", "Holder", "Lease", "Part", "Share", "folder", "free", "holders", "ports", "read", "take", "tidy"]
 
 ENDING = ".lock"
 
@@ -27,6 +27,17 @@ class Share(NamedTuple):
 
     mib: int
     of: int
+
+
+class Part(NamedTuple):
+    """What somebody holds of a card, in MiB: `mib` from `start` on, 0 for all of it; `by` whom, if he left a note."""
+
+    start: int
+    mib: int
+    by: Holder | None
+
+    def __str__(self) -> str:
+        return str(self.by) if self.by else "a run that left no name"
 
 
 class Clash(NoRoom):
@@ -117,7 +128,8 @@ def _try(gpus: list[str], ports: list[int], shares: Mapping[str, Share], lease: 
         left = _left(handle, look)
         clashes |= {file: left} if left else {}
     if not clashes:
-        clashes = {_file("gpu", gpu): who for gpu, who in look.claims(gpus, holding=True).items()}
+        claims = look.claims(gpus, holding=True, beside=lambda gpu: _runs(_parts(locked[_file("gpu", gpu)])))
+        clashes = {_file("gpu", gpu): who for gpu, who in claims.items()}
     if not clashes:
         _emptied(handle for file, handle in locked.items() if wanted[file] is None)
     return {file.removesuffix(ENDING): clashes[file] for file in wanted if file in clashes}
@@ -161,13 +173,25 @@ def _emptied(handles: Iterable[int]) -> None:
 
 
 def holders(gpus: Iterable[str]) -> dict[str, str]:
-    """Who holds which of these GPUs, in words, by GPU id; free ones are left out. Takes nothing, makes nothing."""
+    """Who holds which of these GPUs, or a part of it, in words, by GPU id; free ones are left out."""
+    whole, parts = read(gpus)
+    return {**whole, **{gpu: " and ".join(map(str, part)) for gpu, part in parts.items()}}
+
+
+def read(gpus: Iterable[str]) -> tuple[dict[str, str], dict[str, list[Part]]]:
+    """By GPU id who has one that nobody else may have anything of, in words; and the parts of those that runs share.
+    Takes nothing, makes nothing."""
     wanted, look = list(gpus), Look()
-    found = {gpu: who for gpu in wanted if (who := _holder_of(os.path.join(locks.place(), _file("gpu", gpu)), look))}
-    return {**look.claims([gpu for gpu in wanted if gpu not in found], holding=False), **found}
+    found = {gpu: _held(os.path.join(locks.place(), _file("gpu", gpu)), look) for gpu in wanted}
+    whole = {gpu: who for gpu, who in found.items() if isinstance(who, str)}
+    parts = {gpu: part for gpu, part in found.items() if isinstance(part, list) and part}
+    rest = [gpu for gpu in wanted if gpu not in whole]
+    whole |= look.claims(rest, holding=False, beside=lambda gpu: _runs(parts.get(gpu, ())))
+    return whole, {gpu: part for gpu, part in parts.items() if gpu not in whole}
 
 
-def _holder_of(path: str, look: Look) -> str | None:
+def _held(path: str, look: Look) -> str | list[Part] | None:
+    """Who keeps everybody else off a GPU, or the parts of it that are held."""
     try:
         handle = locks.opened(path, os.O_RDWR)  # as who takes it must
     except FileNotFoundError:
@@ -175,9 +199,19 @@ def _holder_of(path: str, look: Look) -> str | None:
     except OSError as error:
         return f"somebody whose lock file may not be opened ({error.strerror})"
     try:
-        return _blocking(handle) if locks.locked(handle) else _left(handle, look)
+        parts = _parts(handle)
+        return next((str(part) for part in parts if not part.mib), None) or _left(handle, look) or parts
     finally:
         os.close(handle)
+
+
+def _parts(handle: int) -> list[Part]:
+    """The parts that others hold."""
+    return [Part(start, mib, notes.read(handle, start)) for start, mib in locks.ranges(handle)]
+
+
+def _runs(parts: Iterable[Part]) -> set[str]:
+    return {part.by.run for part in parts if part.by}
 
 
 def noted(resources: Iterable[str]) -> dict[str, list[Holder]]:

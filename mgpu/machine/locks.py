@@ -10,14 +10,18 @@ import struct
 
 from mgpu.errors import HostError
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 FOLDER = "/run/lock/mgpu"
 FLOCK = "@hhqqi4x"
 """``struct flock`` on 64-bit Linux: l_type, l_whence, l_start, l_len, l_pid."""
 
 
-def place() -> str:
+def place(env: Mapping[str, str] | None = None) -> str:
     """Where the folder of the locks is, or would be. Raises HostError where it would be another one in each folder."""
-    given = os.environ.get("MGPU_LOCK_DIR") or FOLDER
+    given = (os.environ if env is None else env).get("MGPU_LOCK_DIR") or FOLDER
     if not os.path.isabs(given):
         raise HostError(f"MGPU_LOCK_DIR={given} is no absolute path, and everybody must mean the same folder by it")
     return given
@@ -87,6 +91,19 @@ def blocker(handle: int, start: int = 0, length: int = 0) -> tuple[int, int] | N
 def locked(handle: int, start: int = 0, length: int = 0) -> bool:
     """Whether somebody else holds one of these bytes."""
     return blocker(handle, start, length) is not None
+
+
+def ranges(handle: int, start: int = 0, length: int = 0) -> list[tuple[int, int]]:
+    """The start and length (0: to the end) of every lock of others' on these bytes, in order."""
+    other = blocker(handle, start, length)
+    if other is None:
+        return []
+    first, count = other
+    before = ranges(handle, start, first - start) if first > start else []
+    end = first + count
+    if not count or (length and end >= start + length):
+        return [*before, other]
+    return [*before, other, *ranges(handle, end, length and start + length - end)]
 
 
 def lock_somewhere(handle: int, length: int, end: int) -> int | None:

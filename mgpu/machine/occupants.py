@@ -45,9 +45,14 @@ def on_host() -> bool:
 
 def _process(pid: int, memory: int | None) -> Process:
     """The process `pid`; nobody known where that may be a number of the host's, and not of this container."""
-    if not on_host() and not _has_driver(pid):
+    if not seen(pid):
         return Process(None, None, memory)
     return Process(pid, named(pid), memory, processes.run_of(pid))
+
+
+def seen(pid: int) -> bool:
+    """Whether a pid that the driver tells is that process here."""
+    return on_host() or _has_driver(pid)
 
 
 def _has_driver(pid: int) -> bool:

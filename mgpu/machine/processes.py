@@ -102,6 +102,11 @@ def given() -> Iterator[tuple[str, list[str], str | None]]:
             yield _value(environment, RUN) or "?", gpus.split(","), _value(environment, "MGPU_LOCK_DIR")
 
 
+def legible(pid: int) -> bool:
+    """Whether this user may read what the process was started with."""
+    return os.access(f"/proc/{pid}/environ", os.R_OK) and bool(_environment(pid))
+
+
 def inside(pid: int) -> bool:
     """Whether the process is in another pid namespace than this one: in a container."""
     try:
@@ -139,10 +144,11 @@ def younger(uid: int, tick: float) -> bool:
     if read(1) is None:
         return True
     earliest = (tick - 1) * os.sysconf("SC_CLK_TCK")
-    return any(process.start >= earliest and _owner(pid) == uid for pid, process in table().items())
+    return any(process.start >= earliest and owner(pid) == uid for pid, process in table().items())
 
 
-def _owner(pid: int) -> int | None:
+def owner(pid: int) -> int | None:
+    """The number of the user whose process it is; None where it is gone."""
     try:
         return os.stat(f"/proc/{pid}").st_uid
     except OSError:

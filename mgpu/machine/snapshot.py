@@ -6,8 +6,9 @@ import os
 from dataclasses import replace
 
 from mgpu.engines import engine_named, every
-from mgpu.machine import daemon, leases, mask, measured, nvml, ports, software
-from mgpu.values.machine import Machine
+from mgpu.machine import daemon, leases, mask, measured, nvml, ports, processes, software
+from mgpu.values.machine import Gpu, Held, Machine, Process
+from mgpu.values.memory import MIB
 from mgpu.values.spec import Spec
 
 LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
@@ -19,14 +20,14 @@ def read(folder: str, spec: Spec | None = None) -> Machine:
     fails for want of a GPU or a driver: `notes` say so."""
     found, known = nvml.read(), measured.read()
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    held = leases.holders([gpu.id for gpu in found.gpus])
+    held, parts = leases.read([gpu.id for gpu in found.gpus])
     engines = every() if spec is None else [engine_named(job.engine) for job in spec.jobs]
     packages = [engine.package for engine in engines if engine.package]
     pythons = sorted({job.python for job in spec.jobs if job.python}) if spec else ()
     masked = visible is not None and bool(found.gpus)
     here = Machine(
         os.uname().nodename,
-        tuple(replace(gpu, holder=held.get(gpu.id)) for gpu in found.gpus),
+        tuple(_leased(gpu, held.get(gpu.id), parts.get(gpu.id, [])) for gpu in found.gpus),
         measured.on_links(found.links, found.gpus, known.links),
         found.driver,
         found.cuda,
@@ -45,6 +46,23 @@ def read(folder: str, spec: Spec | None = None) -> Machine:
         corrections=known.corrections,
     )
     return _with_models(here, spec) if spec else here
+
+
+def _leased(gpu: Gpu, holder: str | None, parts: list[leases.Part]) -> Gpu:
+    """The GPU with who has leased it, or parts of it."""
+    if not parts:
+        return replace(gpu, holder=holder)
+    shared = tuple(Held(p.mib * MIB, str(p), p.start * MIB, p.by.run if p.by else None) for p in parts)
+    return replace(gpu, shared=shared, processes=tuple(_attributed(process, parts) for process in gpu.processes))
+
+
+def _attributed(process: Process, parts: list[leases.Part]) -> Process:
+    """A process whose marks this user may not read, as that of who holds a part: another user's, or a container's."""
+    if process.run is not None or process.pid is None or processes.legible(process.pid):
+        return process
+    uid = processes.owner(process.pid)
+    whose = next((part.by.run for part in parts if part.by and (part.by.boxed or part.by.uid == uid)), None)
+    return process._replace(run=whose)
 
 
 def _with_models(machine: Machine, spec: Spec) -> Machine:

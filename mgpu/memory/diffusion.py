@@ -139,7 +139,7 @@ def _shares(task: Task, model: Model) -> list[list[Part]]:
         return [found] * count
     homes: list[list[Part]] = [[] for _ in task.gpus]
     for part in sorted(found, key=lambda part: -part.bytes):
-        free = [gpu.free - sum(other.bytes for other in home) for gpu, home in zip(task.gpus, homes, strict=True)]
+        free = [gpu.room - sum(other.bytes for other in home) for gpu, home in zip(task.gpus, homes, strict=True)]
         homes[free.index(max(free))].append(part)
     return homes
 

@@ -68,6 +68,8 @@ def vllm(task: Task) -> Iterator[Knob]:
 
 def _utilization(task: Task) -> Iterator[Knob]:
     """As much as is free once the context is there, in whole percents; less than now where that much is not free."""
+    if task.job.gpus.share:
+        return
     now = number(task.job, "gpu-memory-utilization") or float(constant("vllm", "utilization", task.version))
     from mgpu.memory.vllm import context_bytes
 

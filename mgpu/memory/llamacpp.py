@@ -143,7 +143,7 @@ def _devices(model: Model, chosen: Setting, gpus: Sequence[Gpu], margin: int | N
     middle = between(model, chosen)
     logits = compute_buffer(model.hidden or 0, model.vocabulary or 0, chosen.ubatch)
     more = head + max(0, logits - middle)
-    return [Device(gpu.free - fixed - middle, more, _speed(gpu)) for gpu in gpus]
+    return [Device(gpu.room - fixed - middle, more, _speed(gpu)) for gpu in gpus]
 
 
 def _speed(gpu: Gpu) -> float:
@@ -190,7 +190,7 @@ def counts_of(task: Task, count: int) -> tuple[int, ...]:
     except (TypeError, ValueError):
         shares = []
     if len(shares) != len(task.gpus) or not sum(shares):
-        shares = [float(gpu.free) for gpu in task.gpus]
+        shares = [float(gpu.room) for gpu in task.gpus]
     return layers.placed(shares, count)
 
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from mgpu.memory import llamacpp
-from mgpu.memory.serving import whole
+from mgpu.memory.serving import number, whole
 from mgpu.values.engine import said
 from mgpu.values.memory import GIB, Correction, Estimate, Unknown
 from mgpu.values.model import Model
@@ -27,7 +27,8 @@ def context(task: Task, model: Model) -> int:
     """Tokens of the context: as said, else by the GPUs, and never more than the model knows."""
     if task.job.context_length:
         return task.job.context_length
-    together = sum(gpu.memory for gpu in task.gpus)
+    overhead = int(number(task.job, "OLLAMA_GPU_OVERHEAD") or 0)
+    together = sum(gpu.memory - overhead for gpu in task.gpus)
     usual = next((tokens for below, tokens in BY_MEMORY if together < below * GIB), LARGEST)
     return min(usual, model.context or usual)
 
@@ -53,7 +54,7 @@ def _on_one(asked: Task, task: Task, model: Model) -> tuple[Estimate, ...] | Non
     spread = (task.job.parallel.pipeline or 1) > 1 or said(task.job, "OLLAMA_SCHED_SPREAD") in (True, 1, "1", "true")
     if spread or len(task.gpus) == 1:
         return None
-    best = max(range(len(task.gpus)), key=lambda at: task.gpus[at].free)
+    best = max(range(len(task.gpus)), key=lambda at: task.gpus[at].room)
     count = len(llamacpp.stored_of(model, task.job.model, task.job.quantization).layers)
     packed = replace(asked, split=tuple(count if at == best else 0 for at in range(len(task.gpus))))
     found = llamacpp.estimates(packed, model, ())

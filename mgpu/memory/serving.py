@@ -181,7 +181,7 @@ def on_each(task: Task, reckoned: Callable[[int], Estimate]) -> tuple[Estimate, 
     known: dict[tuple[object, ...], Estimate] = {}
     found = []
     for at, gpu in enumerate(task.gpus):
-        alike = (stage_of(task, at), gpu.memory, gpu.free, gpu.product, gpu.name)
+        alike = (stage_of(task, at), gpu.memory, gpu.free, gpu.budget, gpu.product, gpu.name)
         one = known.get(alike)
         if one is None or one.fault:
             one = known[alike] = reckoned(at)

@@ -124,7 +124,7 @@ def _estimate(task: Task, model: Model, at: int, corrections: Sequence[Correctio
     room = left(budget, fixed)
     tokens = int(room.expected / one * context) if one else 0
     line = known("KV cache", one, f"one sequence of {context} tokens; requests share the rest")
-    loading = unconverted(task, model, (place.tensor, place.pipeline, place.stage), gpu, gpu.free - begun)
+    loading = unconverted(task, model, (place.tensor, place.pipeline, place.stage), gpu, gpu.room - begun)
     return Estimate(gpu.index, (*fixed, line), gpu.free, budget, Cache(room, one, context, tokens), loading)
 
 

@@ -1,9 +1,10 @@
 """A task of TGI's, LMDeploy's or TensorRT-LLM's and its model in, what it needs on each GPU out, uncalibrated.
 
 All three fill a share of the memory with their cache, after weights and a first pass: only that share is their own.
-TGI: what is free after a prefill of max_batch_prefill_tokens, less (1 - wiggle room) of all (its models/__init__.py,
-flash_causal_lm.py: warmup). LMDeploy: cache-max-entry-count of what is free after the load (0.8). TensorRT-LLM:
-kv_cache_free_gpu_memory_fraction of what is free after the load (0.9).
+TGI: what is free after a prefill of max_batch_prefill_tokens, less (1 - cuda_memory_fraction) and (1 - wiggle room) of
+all (its utils/import_utils.py: get_cuda_free_memory; models/__init__.py, flash_causal_lm.py: warmup). LMDeploy:
+cache-max-entry-count of what is free after the load (0.8). TensorRT-LLM: kv_cache_free_gpu_memory_fraction of what is
+free after the load (0.9).
 """
 
 from __future__ import annotations
@@ -32,8 +33,11 @@ from mgpu.values.memory import GIB, Cache, Correction, Estimate, Line, Span, spa
 from mgpu.values.model import Model
 from mgpu.values.plan import Task
 
-SHARES = {"lmdeploy": ("cache-max-entry-count", 0.8), "tensorrt-llm": ("kv-cache-free-gpu-memory-fraction", 0.9)}
-"""The flag that says which share of what is free the cache gets, and what it is if nobody says."""
+SHARES = {
+    "lmdeploy": (("cache-max-entry-count",), 0.8),
+    "tensorrt-llm": (("free-gpu-memory-fraction", "kv-cache-free-gpu-memory-fraction"), 0.9),
+}
+"""The flag (by each of its names) that says which part of what is free the cache gets, and what that is by default."""
 TOKENS = {"tgi": ("max-batch-prefill-tokens", 4096), "lmdeploy": ("max-prefill-token-num", 8192),
           "tensorrt-llm": ("max-num-tokens", 8192)}  # fmt: skip
 """The flag that says how many tokens are computed at once, and how many if nobody does."""
@@ -51,9 +55,9 @@ def budget(task: Task, free: int, total: int, weights: float, rest: float) -> in
     """Bytes that the engine lets itself have for weights, a first pass and cache."""
     if task.job.engine == "tgi":
         share = number(task.job, "cuda-memory-fraction") or float(constant("tgi", "fraction"))
-        return int(min(free, total * share) - total * (1 - float(constant("tgi", "wiggle"))))
-    flag, usual = SHARES[task.job.engine]
-    share = number(task.job, flag) or usual
+        return int(free - total * (1 - share) - total * (1 - float(constant("tgi", "wiggle"))))
+    flags, usual = SHARES[task.job.engine]
+    share = number(task.job, *flags) or usual
     return int(weights + rest + max(0.0, free - weights - rest) * share)
 
 

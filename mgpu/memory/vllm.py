@@ -121,7 +121,7 @@ def _estimate(task: Task, model: Model, chosen: Setting, at: int, corrections: S
         room, one.total, chosen.context, cache_tokens(room.expected, model, chosen.context, shape, task.version)
     )
     begun = sum(line.bytes.expected for line in fixed if line.name == "CUDA context")
-    loading = unconverted(task, model, (place.tensor, place.pipeline, place.stage), gpu, gpu.free - begun)
+    loading = unconverted(task, model, (place.tensor, place.pipeline, place.stage), gpu, gpu.room - begun)
     return Estimate(gpu.index, lines, gpu.free, budget, cache, _fault(task, gpu, budget, fixed) or loading)
 
 

@@ -20,7 +20,7 @@ def addressed(spec: Spec, tasks: dict[str, Task]) -> dict[str, Task]:
     """
     if problems := [problem for task in tasks.values() for problem in _out_of_reach(spec, task, tasks)]:
         raise spec.document.error(*problems)
-    network = f"mgpu-{spec.name}" if any(_others(task) for task in tasks.values() if _boxed(task)) else None
+    network = f"mgpu-{spec.name}" if any(_others(task) for task in tasks.values() if task.secluded) else None
     first: dict[str, Task] = {}
     urls: dict[str, list[Task]] = {}
     for task in tasks.values():
@@ -38,13 +38,9 @@ def addressed(spec: Spec, tasks: dict[str, Task]) -> dict[str, Task]:
         return replace(task.job, **{key: filled(getattr(task.job, key), partial(answer, task)) for key in KEYS})
 
     return {
-        name: replace(task, job=settled(task), network=network if _boxed(task) else None)
+        name: replace(task, job=settled(task), network=network if task.secluded else None)
         for name, task in tasks.items()
     }
-
-
-def _boxed(task: Task) -> bool:
-    return task.runtime == "docker"
 
 
 def _others(task: Task) -> set[str]:
@@ -54,16 +50,16 @@ def _others(task: Task) -> set[str]:
 
 def _url(task: Task, asking: Task) -> str:
     """Where `asking` reaches `task`: a container another one by its name in their network, all else by this host."""
-    if _boxed(asking) and asking.job.name != task.job.name:
+    if asking.secluded and asking.job.name != task.job.name:
         return f"http://{task.name}:{task.port}"
     return url(task)
 
 
 def _out_of_reach(spec: Spec, task: Task, tasks: dict[str, Task]) -> list[Problem]:
     """What the task refers to and does not reach, as problems of the spec."""
-    if task.runtime != "docker":
+    if not task.secluded:
         return []
-    outside = {other.job.name for other in tasks.values() if not _boxed(other)} & _others(task)
+    outside = {other.job.name for other in tasks.values() if not other.secluded} & _others(task)
     return [
         spec.document.problem(
             f"{task.job.name} runs in a container, and {name} as a process of the host, which it does not reach",

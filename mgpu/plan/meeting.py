@@ -22,8 +22,8 @@ def meeting(name: str, tasks: dict[str, Task], machine: Machine) -> dict[str, Ta
     for task in tasks.values():
         port = None
         if engine_named(task.job.engine).rendezvous:
-            port = BOXED if task.runtime == "docker" else _free(f"{name}/{task.name}", taken)
-            taken |= {port} if task.runtime != "docker" else set()
+            port = BOXED if task.secluded else _free(f"{name}/{task.name}", taken)
+            taken |= set() if task.secluded else {port}
         placed[task.name] = replace(task, rendezvous=port)
     return placed
 

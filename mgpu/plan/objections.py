@@ -39,10 +39,27 @@ def _objections(task: Task, engine: Engine, machine: Machine) -> Iterator[Compla
             yield Complaint(message, ("version",), f"version: '{task.version}'", warning=True)
         yield from flag_complaints(job, engine, task.version)
     yield from engine.fits(task)
+    yield from _unlimited(task, engine, machine)
     yield from _on_the_host(task, engine, machine)
     if sums.verdict(task) == "does not fit" and isinstance(task.memory, tuple):
         message = f"{task.name} does not fit: {sums.told(task.memory, task.layout)}"
         yield Complaint(message, ("gpus",), "mgpu plan --fix shows what would", warning=True)
+
+
+def _unlimited(task: Task, engine: Engine, machine: Machine) -> Iterator[Complaint]:
+    """What keeps an engine from being held to the task's share: a flag that cannot be reckoned, or none at all."""
+    share = task.job.gpus.share
+    if share is None or not task.gpus:
+        return
+    at = ("gpus", "share")
+    if engine.limit is None:
+        message = f"nothing holds {task.job.name} to its {sums.gib(share)} GiB: {engine.name} has no setting for that"
+        yield Complaint(message, at, "what runs finds its share, in bytes, in the variable MGPU_SHARE", warning=True)
+        return
+    try:
+        engine.limit.args(task, model_of(task.job, machine))
+    except ValueError as error:
+        yield Complaint(f"{engine.name} cannot be held to a share: {error}", at, "model_facts: gives them")
 
 
 def _on_the_host(task: Task, engine: Engine, machine: Machine) -> Iterator[Complaint]:

@@ -6,16 +6,17 @@ from collections.abc import Sequence
 
 from mgpu.errors import NoRoom
 from mgpu.plan.addresses import addressed
-from mgpu.plan.choose import choose
-from mgpu.plan.copies import Copy, copies_of
+from mgpu.plan.choose import Chosen, choose
+from mgpu.plan.copies import Copy, copies_of, started
 from mgpu.plan.fitness import permanent, unfit, unusable
 from mgpu.plan.links import Links
 from mgpu.plan.meeting import meeting
 from mgpu.plan.objections import objections
 from mgpu.plan.seats import Allowed, seated, wishes
+from mgpu.plan.shares import leased
 from mgpu.plan.tasks import Site
 from mgpu.values.machine import Gpu, Machine
-from mgpu.values.plan import Plan, Task
+from mgpu.values.plan import Plan
 from mgpu.values.spec import Spec
 
 
@@ -23,8 +24,7 @@ def place(spec: Spec, machine: Machine, ignore_foreign: bool = False) -> Plan:
     """The Plan of `spec` on `machine`. Raises NoRoom where a task has no place, SpecError for a wrong layout."""
     copies = tuple(copy for job in spec.jobs for copy in copies_of(job))
     site = Site(spec, machine, Links(machine), copies)
-    usable = tuple(gpu for gpu in _by_bus(machine) if not unusable(gpu, machine, ignore_foreign))
-    allowed = {copy.name: tuple(gpu for gpu in usable if not unfit(gpu, copy.job.gpus)) for copy in copies}
+    allowed = _allowed(copies, machine, ignore_foreign)
     counts = _counts(site, allowed)
     placed = seated(site, copies, allowed, counts)
     if placed is None:
@@ -34,7 +34,20 @@ def place(spec: Spec, machine: Machine, ignore_foreign: bool = False) -> Plan:
         raise refusal(wishes(copies, allowed, counts), copies, machine, ignore_foreign, ever)
     free_ports(copies, machine)
     tasks = addressed(spec, meeting(spec.name, placed, machine))
-    return Plan(spec.name, machine, tuple(tasks[name] for name in _order(tasks)), objections(spec, tasks, machine))
+    sharing = {wish.task: wish.sharing for wish in wishes(copies, allowed, counts) if wish.share}
+    shares = leased({name: task.gpus for name, task in tasks.items()}, sharing)
+    ordered = tuple(tasks[name] for name in started(copies))
+    return Plan(spec.name, machine, ordered, shares, objections(spec, tasks, machine))
+
+
+def _allowed(copies: Sequence[Copy], machine: Machine, ignore_foreign: bool) -> Allowed:
+    """The GPUs that each copy may have, were it alone."""
+    gpus, usable = _by_bus(machine), dict[int | None, Chosen]()
+    for share in {copy.job.gpus.share for copy in copies}:
+        usable[share] = tuple(gpu for gpu in gpus if not unusable(gpu, machine, ignore_foreign, share))
+    return {
+        copy.name: tuple(gpu for gpu in usable[copy.job.gpus.share] if not unfit(gpu, copy.job.gpus)) for copy in copies
+    }
 
 
 def _counts(site: Site, allowed: Allowed) -> dict[str, int]:
@@ -55,7 +68,7 @@ def _ever(copies: Sequence[Copy], machine: Machine, links: Links) -> bool:
     """Whether the tasks could be placed once everything on the machine that can become free is free."""
     gpus = _by_bus(machine)
     hopes = {copy.name: tuple(g for g in gpus if not permanent(g, machine, copy.job.gpus)) for copy in copies}
-    return choose(wishes(copies, hopes, {}), links) is not None
+    return choose(wishes(copies, hopes, {}), links, {gpu.index: gpu.memory for gpu in gpus}) is not None
 
 
 def free_ports(copies: Sequence[Copy], machine: Machine) -> None:
@@ -69,11 +82,3 @@ def free_ports(copies: Sequence[Copy], machine: Machine) -> None:
 def _next(port: int, machine: Machine) -> int:
     """The next port that is free; `port` itself where every one is taken."""
     return next((other for other in (*range(port + 1, 65536), *range(1024, port)) if other not in machine.ports), port)
-
-
-def _order(tasks: dict[str, Task]) -> list[str]:
-    """The order of starting: every task after those it needs, else as written."""
-    ordered: dict[str, None] = {}
-    while len(ordered) < len(tasks):
-        ordered[next(n for n in tasks if n not in ordered and tasks[n].needs.keys() <= ordered.keys())] = None
-    return list(ordered)

@@ -96,8 +96,8 @@ def missing(one: Choice) -> int:
 def overfull(burden: Burden, layout: Layout, gpus: tuple[Gpu, ...]) -> str | None:
     """For engines of whose memory nothing else is known: whether the weights alone are more than a GPU has free."""
     share = burden.weights / layout.tensor / layout.pipeline
-    least = min(gpus, key=lambda gpu: gpu.free)
-    if share <= least.free:
+    least = min(gpus, key=lambda gpu: gpu.room)
+    if share <= least.room:
         return None
     return f"{named(layout)}: the weights alone are {share / GIB:.1f} GiB on each, and GPU {least.index} has less free"
 

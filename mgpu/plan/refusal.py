@@ -11,6 +11,7 @@ from mgpu.plan.choose import Wish
 from mgpu.plan.copies import Copy
 from mgpu.plan.fitness import unfit, unusable
 from mgpu.plan.links import UNKNOWN, words
+from mgpu.plan.shares import left
 from mgpu.values.machine import Gpu, Machine
 from mgpu.values.memory import Estimate, Unknown
 from mgpu.values.plan import Plan, Task
@@ -26,12 +27,11 @@ def refusal(wishes: list[Wish], copies: Sequence[Copy], machine: Machine, ignore
         first = max(asking, key=lambda wish: wish.count)
         hint = machine.notes[0] if machine.notes else "name a machine that has them: --machine 2xrtx-4090"
         return NoRoom(f"{first.task} needs {_gpus(first.count)}, and this machine has none", hint, ever=False)
-    busy = [(gpu, why) for gpu in machine.gpus if (why := unusable(gpu, machine, ignore_foreign))]
+    share = short.share if short else _least(asking)
+    busy = [(gpu, why) for gpu in machine.gpus if (why := unusable(gpu, machine, ignore_foreign, share))]
     lines = [f"GPU {gpu.index} {why}" for gpu, why in busy]
     if short:
-        message = (
-            f"{short.task} needs {_gpus(short.count)} and {_could(len(short.allowed))}, of {total} on {machine.name}"
-        )
+        message = f"{short.task} needs {_wanted(short)} and {_could(len(short.allowed))}, of {total} on {machine.name}"
         fit = {gpu.index for gpu in short.allowed} | {gpu.index for gpu, _ in busy}
         asks = next(copy.job.gpus for copy in copies if copy.name == short.task)
         others = [gpu for gpu in machine.gpus if gpu.index not in fit]
@@ -40,9 +40,11 @@ def refusal(wishes: list[Wish], copies: Sequence[Copy], machine: Machine, ignore
         wish = next(wish for wish in asking if wish.rank < UNKNOWN)
         message = f"{wish.task} needs {_gpus(wish.count)} joined by {words(wish.rank)}, and no such set is free"
     else:
-        parts = ", ".join(f"{wish.task} {wish.count}" for wish in asking)
+        parts = ", ".join(f"{wish.task} {_part(wish)}" for wish in asking)
         message = f"these need GPUs at the same time: {parts}; {total - len(busy)} of {total} are free"
-    foreign = not ignore_foreign and any(not unusable(gpu, machine, ignore_foreign=True) for gpu, _ in busy)
+        gpus = [gpu for gpu in machine.gpus if gpu.index not in {other.index for other, _ in busy}] if share else []
+        lines += [f"GPU {gpu.index} has {sums.gib(left(gpu))} of {sums.gib(gpu.memory)} GiB for shares" for gpu in gpus]
+    foreign = not ignore_foreign and any(not unusable(gpu, machine, True, share) for gpu, _ in busy)
     hint = "wait for them with --wait" if ever else "ask for fewer, or for a larger machine"
     hint += "; use GPUs that others use too with --ignore-foreign" if foreign else ""
     return NoRoom("\n  ".join([message, *lines]), hint, ever)
@@ -65,8 +67,8 @@ def unfitting(spec: Spec, plan: Plan) -> NoRoom | None:
 
 
 def _emptied(task: Task, estimates: tuple[Estimate, ...]) -> list[Estimate]:
-    """The same if nothing else were on the GPUs."""
-    memory = {gpu.index: gpu.memory for gpu in task.gpus}
+    """The same if nothing else were on the GPUs; a share does not grow by that."""
+    memory = {gpu.index: gpu.memory if gpu.budget is None else gpu.budget for gpu in task.gpus}
     return [replace(estimate, room=memory[estimate.index]) for estimate in estimates]
 
 
@@ -74,6 +76,21 @@ def _lacking(gpu: Gpu, asks: Gpus) -> str:
     """Why a GPU is not what the spec asks for."""
     why = unfit(gpu, asks) or "is not what it asks for"
     return f"{why}, of {sums.gib(asks.memory)} GiB that are asked for" if asks.memory and "free" in why else why
+
+
+def _least(asking: Sequence[Wish]) -> int | None:
+    """The smallest share that is asked for; None where all want whole GPUs."""
+    return min((wish.share for wish in asking if wish.share), default=None)
+
+
+def _part(wish: Wish) -> str:
+    return f"{wish.count}" if wish.share is None else f"{wish.count} x {sums.gib(wish.share)} GiB"
+
+
+def _wanted(wish: Wish) -> str:
+    if wish.share is None:
+        return _gpus(wish.count)
+    return f"{sums.gib(wish.share)} GiB of {'a GPU' if wish.count == 1 else f'each of {wish.count} GPUs'}"
 
 
 def _gpus(count: int) -> str:

@@ -37,7 +37,7 @@ def told(estimates: Sequence[Estimate], layout: Layout) -> str:
     in all: ``weights 94.5 (756.3 in all) + KV cache 0.49 = 95.0 GiB, ...``."""
     one = biggest(estimates)
     if one.budget is None and one.verdict != "does not fit":
-        return f"{gib(one.total.expected)} of the {gib(one.room)} GiB free on GPU {one.index}"
+        return f"{gib(one.total.expected)} of {_room(one, ' GiB')}"
     whole = shared(estimates, layout)
     return words(one, whole if whole > 1.05 * _weights(one) else None)
 
@@ -74,15 +74,23 @@ def words(estimate: Estimate, whole: float | None = None) -> str:
     ]
     text = f"{' + '.join(parts)} = {gib(estimate.inside.expected)} GiB"
     free = f"GPU {estimate.index} has {gib(estimate.room)} free"
+    if estimate.shared:
+        free = f"the share of GPU {estimate.index} is {gib(estimate.room)}"
     if estimate.budget is None:
         more = "".join(f" + {line.name} {gib(line.bytes.expected)}" for line in outside)
         return f"{text}{more}, and {free}"
     if estimate.inside.expected > estimate.budget:
-        allowed = f"{gib(estimate.budget)} of the {gib(estimate.room)} free on GPU {estimate.index}"
+        allowed = f"{gib(estimate.budget)} of {_room(estimate)}"
         return f"{text}, and the engine allows itself {allowed}"
     rest = " + ".join(f"{line.name} {gib(line.bytes.expected)}" for line in outside)
     beside = f", beside it {rest}" if rest else ""
     return f"the engine fills {gib(estimate.budget)} GiB{beside}, and {free}"
+
+
+def _room(estimate: Estimate, unit: str = "") -> str:
+    """What there is for the task, in words."""
+    where = f"shared GPU {estimate.index}" if estimate.shared else f"GPU {estimate.index}"
+    return f"the {gib(estimate.room)}{unit} {'of' if estimate.shared else 'free on'} {where}"
 
 
 def gib(size: float) -> str:

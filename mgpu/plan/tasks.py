@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from math import prod
 from typing import NamedTuple
@@ -18,6 +19,7 @@ from mgpu.values.choice import Decision
 from mgpu.values.engine import Engine
 from mgpu.values.machine import Machine
 from mgpu.values.memory import Estimate, Unknown
+from mgpu.values.model import Model
 from mgpu.values.plan import Layout, Plan, Task
 from mgpu.values.spec import Job, Spec
 
@@ -63,9 +65,9 @@ def _settled(task: Task, engine: Engine, site: Site) -> tuple[Task, str | None]:
     model = model_of(task.job, site.machine)
 
     def laid(layout: Layout, gpus: Chosen) -> Task:
-        trial = replace(task, layout=layout, gpus=gpus)
+        trial = _limited(replace(task, layout=layout, gpus=gpus), engine, model)
         trial = replace(trial, split=engine.split(trial, model)) if model else trial
-        return replace(trial, memory=engine.memory(trial, model, site.machine.corrections))
+        return replace(trial, memory=_in_shares(trial, engine.memory(trial, model, site.machine.corrections)))
 
     if len(task.gpus) == 1 or not _splits(task, engine) or _said(task, engine):
         return laid(task.layout, task.gpus), None
@@ -87,6 +89,24 @@ def _settled(task: Task, engine: Engine, site: Site) -> tuple[Task, str | None]:
     if chosen.split:
         why = f"{named(best.layout)}: {' + '.join(map(str, chosen.split))} layers, which fills the fastest GPUs first"
     return chosen, f"layout: {why}" if why else None
+
+
+def _limited(task: Task, engine: Engine, model: Model | None) -> Task:
+    """The task, told to keep within its share of the GPUs where its engine can be; why it cannot, `objections` say."""
+    if engine.limit is None or task.job.gpus.share is None:
+        return task
+    with suppress(ValueError):
+        args = engine.limit.args(task, model)
+        return replace(task, job=replace(task.job, args={**task.job.args, **args}))
+    return task
+
+
+def _in_shares(task: Task, memory: tuple[Estimate, ...] | Unknown) -> tuple[Estimate, ...] | Unknown:
+    """What it needs against what it may have: its share, whatever else is free."""
+    if task.job.gpus.share is None or isinstance(memory, Unknown):
+        return memory
+    rooms = {gpu.index: gpu.room for gpu in task.gpus}
+    return tuple(replace(one, room=min(one.room, rooms[one.index]), shared=True) for one in memory)
 
 
 def _splits(task: Task, engine: Engine) -> bool:
@@ -122,6 +142,8 @@ def _runtime(job: Job, machine: Machine) -> tuple[str, str | None]:
     """Docker or process, and why where the spec does not say."""
     if job.runtime:
         return job.runtime, None
+    if job.container:
+        return "docker", "runtime: docker, since container is given"
     if job.python:
         return "process", "runtime: process, since python is given"
     if job.image:
@@ -144,6 +166,8 @@ def _because(job: Job, gpus: Chosen, machine: Machine, links: Links) -> str | No
         return "GPUs: all there are" if len(gpus) > 1 else "GPU: the only one"
     if len(gpus) == 1:
         alone = not links.lanes.get(gpus[0].index)
+        if job.gpus.share is not None:
+            return "GPU: the fullest that has its share left, so that others stay whole"
         return f"GPU: {'the first that is free' if alone else 'free, and it leaves the most NVLink together'}"
     worst = links.worst(gpus)
     return f"GPUs: joined by {words(worst)}" + (", the best there is free" if worst < UNKNOWN else "")

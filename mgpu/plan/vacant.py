@@ -13,4 +13,4 @@ def vacant(machine: Machine) -> Machine:
 
 
 def _free(gpu: Gpu) -> Gpu:
-    return replace(gpu, free=gpu.memory, processes=(), holder=None, awaited=None)
+    return replace(gpu, free=gpu.memory, processes=(), holder=None, shared=(), awaited=None)

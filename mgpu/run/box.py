@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 from mgpu.command.docker import create_arguments
 from mgpu.machine import daemon, processes
-from mgpu.run import refusals, state
+from mgpu.run import inside, refusals, state
 from mgpu.run.sdk import away, client, join, kill, leave, removed, seen_gpus
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from docker import APIClient
 
 PATIENCE = 60.0
@@ -24,16 +26,22 @@ PATIENCE = 60.0
 CLASH = 10.0
 """Seconds that the name of a container may be taken by one that is on its way to be there, or to go."""
 PAUSE = 0.2
+LIFE = "mgpu.life"
+"""The label that tells the containers of a task's lives from each other."""
 
 
 class Box:
     """The container of one task. `worker` threads ask the engine; the main thread waits for signals."""
 
-    def __init__(self, folder: str, task: str, secrets: dict[str, str]) -> None:
+    def __init__(self, folder: str, orders: dict[str, Any], tell: Callable[[dict[str, Any]], None]) -> None:
+        """`orders` are the task, its secrets, and which of its lives this is; `tell` says something to the keeper."""
         run = state.read(os.path.join(folder, "run.json")) or {}
-        self.folder, self.task, self.secrets = folder, task, secrets
+        task = orders["task"]
+        self.folder, self.task, self.secrets, self.life = folder, task, orders["secrets"], int(orders["life"])
+        self.tell = tell
         self.run: str = run["id"]
         self.name: str = run["name"]
+        self.origin = {daemon.HASH: run.get("hash", ""), daemon.VERSION: run.get("version", "")}
         self.command: dict[str, Any] = next(c for c in run["commands"] if c["task"] == task)
         self.log = os.open(state.log(folder, task), os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
         self.id: str | None = None
@@ -44,7 +52,7 @@ class Box:
         self.refusal: refusals.Refusal | None = None
 
     def note(self, what: str, **more: Any) -> None:
-        state.note(self.folder, what, self.task, **more)
+        state.note(self.folder, what, self.task, **more, life=self.life)
 
     def carry(self) -> int:
         """Carry the container through; its exit status, or that of a refusal."""
@@ -71,9 +79,14 @@ class Box:
         return status
 
     def found(self, api: APIClient) -> str | None:
-        """The container of this very task, from before this process was started anew."""
+        """The container of this very task and life, from before this process was started anew; one of an earlier life,
+        which has ended, is removed."""
         mine = [f"{daemon.RUN}={self.run}", f"{daemon.TASK}={self.task}"]
-        rows = api.containers(all=True, filters={"label": mine})
+        every = api.containers(all=True, filters={"label": mine})
+        rows = [row for row in every if row["Labels"].get(LIFE, "0") == str(self.life)]
+        for row in every:
+            if row not in rows:
+                removed(api, row["Id"])
         if not rows:
             return None
         made = self.last("boxed")
@@ -81,8 +94,9 @@ class Box:
         return str(rows[0]["Id"])
 
     def last(self, *kinds: str) -> dict[str, Any] | None:
-        """The last event of these kinds, from before this process was started anew."""
-        events = [e for e in state.events(self.folder) if e["what"] in kinds and e.get("task") == self.task]
+        """The last event of these kinds in this life, from before this process was started anew."""
+        mine = (e for e in state.events(self.folder) if e.get("task") == self.task and e.get("life", 0) == self.life)
+        events = [event for event in mine if event["what"] in kinds]
         return events[-1] if events else None
 
     def made(self, api: APIClient) -> str:
@@ -113,7 +127,8 @@ class Box:
         box = self.command["container"]
         arguments = create_arguments(self.command["argv"], self.environment(), box)
         own = {daemon.GPUS: "", **arguments.pop("labels"), daemon.RUN: self.run, daemon.TASK: self.task}
-        labels = {**own, daemon.NAME: self.name, daemon.OWNER: str(os.getuid())}
+        own |= {LIFE: str(self.life)}
+        labels = {**own, **self.origin, daemon.NAME: self.name, daemon.OWNER: str(os.getuid())}
         if box["network"]:
             join(api, box["network"], self.run, os.getuid())
         host = api.create_host_config(**arguments.pop("host_config"))
@@ -140,8 +155,14 @@ class Box:
                 return
             api.start(self.id)
             known = api.inspect_container(self.id)
+            if known["State"]["Status"] == "created":
+                raise OSError("the engine says that it has started the container, and it has not")
         self.first = processes.read(int(known["State"].get("Pid") or 0))
         self.begun = True
+        self.tell({"first": self.first.pid if self.first else None})
+        probe = self.command["probe"]
+        if probe and probe["kind"] == "command":
+            Thread(target=inside.ask, args=(self.id, probe, self.tell), daemon=True).start()
         for word in sorted(self.asked):
             self.signal(word)
         if self.command["gpus"]:
@@ -160,6 +181,8 @@ class Box:
     def check_gpus(self) -> None:
         """Ask the container itself; where it lacks one of its GPUs, end it and say so."""
         wanted, seen = self.command["gpus"], seen_gpus(client(), self.id or "")
+        if seen is not None and self.command["container"]["privileged"]:
+            seen = [gpu for gpu in seen if gpu in wanted] or seen  # it sees every one, and is told which are its own
         if seen is not None and (set(seen) != set(wanted) if wanted[0].startswith("GPU-") else len(seen) < len(wanted)):
             self.refusal = refusals.of_gpus(wanted, seen)
             self.signal("SIGKILL")
@@ -173,7 +196,7 @@ class Box:
         gone = 0.0
         while True:
             try:
-                self.listen(api)
+                any(self.listen(api) for _ in range(3))  # an answer that broke off at its start looks like silence
                 told = api.inspect_container(self.id)["State"]
                 gone = 0.0
                 if told["Status"] in ("exited", "dead"):
@@ -204,15 +227,17 @@ class Box:
         now = processes.read(self.first.pid) if self.first else None
         return bool(now and self.first and now.start == self.first.start)
 
-    def listen(self, api: APIClient) -> None:
-        """Append the container's output to the log until it ends, but for what was copied before."""
-        skip = self.copied
+    def listen(self, api: APIClient) -> bool:
+        """Append the container's output to the log until it ends, but for what was copied before; whether any came."""
+        skip, came = self.copied, False
         for piece in api.logs(self.id, stream=True, follow=True):
+            came = True
             new = piece[skip:]
             skip = max(0, skip - len(piece))
             if new:
                 self.copied += len(new)
                 write(self.log, new)
+        return came
 
     def status(self, told: dict[str, Any]) -> int:
         """The exit status that the engine tells, and what is to be said of it; noted, since the container goes now."""

@@ -7,13 +7,16 @@ leases come through a socket, its standard input.
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from queue import SimpleQueue
 from threading import Thread
+from typing import Any
 
 from mgpu.run import handover, state
 from mgpu.run.box import Box
@@ -28,12 +31,18 @@ def words(numbers: SimpleQueue[int], box: Box) -> Iterator[str]:
         yield "SIGKILL" if number == signal.SIGQUIT else box.command["stop"]["signal"]
 
 
+def tell(end: socket.socket, word: dict[str, Any]) -> None:
+    """Say a word to the keeper; it may be gone."""
+    with suppress(OSError):
+        end.sendall(json.dumps(word).encode() + b"\n")
+
+
 def main(folder: str) -> int:
     """Carry a task's container through; the exit status of this process is the container's."""
     import docker  # noqa: F401 - the wait for a task is the time to import it
 
-    with socket.socket(fileno=os.dup(0)) as end:
-        orders = handover.receive(end)
+    end = socket.socket(fileno=os.dup(0))
+    orders = handover.receive(end)
     if orders is None:
         return 0
     state.settle_in(folder)
@@ -41,7 +50,7 @@ def main(folder: str) -> int:
     for number in handover.STOPPING:
         signal.signal(number, lambda number, _: numbers.put(number))
     signal.pthread_sigmask(signal.SIG_SETMASK, [])
-    box, said = Box(folder, orders[0]["task"], orders[0]["secrets"]), [-signal.SIGKILL]
+    box, said = Box(folder, orders[0], lambda word: tell(end, word)), [-signal.SIGKILL]
 
     def work() -> None:
         try:

@@ -9,11 +9,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from mgpu import Compiled, compile_spec
+from mgpu import Compiled, __version__, compile_spec
 from mgpu.command.data import command_data
 from mgpu.command.text import script
 from mgpu.errors import HostError, NoRoom
 from mgpu.machine import leases, snapshot
+from mgpu.machine.dump import plain
 from mgpu.plan.hopes import port_name
 from mgpu.run import configs, handover, images, preflight, runs, state
 from mgpu.run.hatch import Keeper, sent
@@ -23,8 +24,11 @@ if TYPE_CHECKING:
     import subprocess
 
     from mgpu.values.machine import Machine
+    from mgpu.values.plan import Plan
+    from mgpu.values.secrets import Hidden
     from mgpu.values.spec import Spec
 
+MIB = 2**20
 PATIENCE = 3.0
 """Seconds that a clash with another mgpu, or a port just taken, is tried again without --wait."""
 PAUSE = 0.2
@@ -71,6 +75,8 @@ def start(
     tell = _teller(place, waiting)
     try:
         began = time.monotonic()
+        if runs.seen(spec.name):
+            runs.single(spec.name, runs.content(spec.document.data, folder))
         fetched: set[str] = set()
         while True:
             place.glance()
@@ -138,25 +144,26 @@ def _fetched(missing: list[str], before: set[str], fetch: Callable[[str], object
 
 
 def _taken(
-    compiled: Compiled, folder: str, secrets: Mapping[str, Mapping[str, str]], keeper: Keeper, place: Line
+    compiled: Compiled, folder: str, secrets: Mapping[str, Mapping[str, Hidden]], keeper: Keeper, place: Line
 ) -> Started:
     """Make the run's folder, take the leases, and hand over to the keeper; undone where one of them fails."""
     unblocked = signal.pthread_sigmask(signal.SIG_BLOCK, handover.STOPPING)
     run = None
     try:
-        run = runs.new(compiled.spec.name, keeper.run)
+        content = runs.content(compiled.spec.document.data, folder)
+        run = runs.new(compiled.spec.name, keeper.run, content)
         gpus = {gpu for command in compiled.commands for gpu in command.gpus}
         ports = {port for command in compiled.commands for port in command.ports}
         boxed = any(command.container for command in compiled.commands)
         holder = leases.Holder(run.id, run.name, runs.user(), time.time(), boxed=boxed, until=place.until)
-        with leases.take(gpus, ports, holder) as lease:
+        with leases.take(gpus, ports, holder, _shares(compiled.plan)) as lease:
             place.check({*gpus, *map(port_name, ports)})
             place.leave()
             preflight.ports(ports)
             configs.write(compiled.commands, folder)
-            _write(run, compiled, place.record(holder.tick))
+            _write(run, compiled, content, place.record(holder.tick))
             state.note(run.folder, "kept", pid=keeper.process.pid)
-            orders = {"secrets": secrets, "starts": list(lease.starts.values())}
+            orders = {"secrets": _bare(secrets), "starts": list(lease.starts.values())}
             sent(keeper, orders, (run.lock, *lease.fds))
     except BaseException:
         if run:
@@ -168,18 +175,45 @@ def _taken(
     return Started(run.id, run.folder, compiled, keeper.process)
 
 
-def _write(run: runs.New, compiled: Compiled, turn: Mapping[str, float]) -> None:
+def _bare(secrets: Mapping[str, Mapping[str, Hidden]]) -> dict[str, dict[str, str]]:
+    """The secrets as their processes get them."""
+    return {task: {name: value.bare() for name, value in values.items()} for task, values in secrets.items()}
+
+
+def _shares(plan: Plan) -> dict[str, leases.Share]:
+    """The GPUs of which the run takes a part, by id."""
+    memory = {gpu.id: gpu.memory for gpu in plan.machine.gpus}
+    return {gpu: leases.Share(size // MIB, memory[gpu] // MIB) for gpu, size in plan.shares}
+
+
+def _base(compiled: Compiled) -> dict[str, object]:
+    """Of each GPU that the run gets whole: what was free of it (bytes), and which others computed there."""
+    shared = {gpu for gpu, _ in compiled.plan.shares}
+    mine = {gpu for command in compiled.commands for gpu in command.gpus} - shared
+    return {
+        gpu.id: {"free": gpu.free, "others": [(other.pid, other.memory) for other in gpu.processes if other.pid]}
+        for gpu in compiled.plan.machine.gpus
+        if gpu.id in mine
+    }
+
+
+def _write(run: runs.New, compiled: Compiled, content: str, turn: Mapping[str, float]) -> None:
     data = {
         "format": state.FORMAT,
         "id": run.id,
         "name": run.name,
         "spec": compiled.spec.document.name,
+        "content": content,
+        "hash": runs.content(compiled.spec.document.data)[:16],
+        "version": __version__,
         "created": time.time(),
         "turn": turn,
         "machine": compiled.plan.machine.name,
         "text": script(compiled.plan, compiled.commands),
+        "base": _base(compiled),
         "indices": {gpu.id: gpu.index for gpu in compiled.plan.machine.gpus},
         "commands": [command_data(command) for command in compiled.commands],
+        "asked": {"spec": compiled.spec.document.data, "machine": plain(compiled.plan.machine)},
     }
     try:
         state.write(os.path.join(run.folder, "run.json"), data)

@@ -11,7 +11,7 @@ from mgpu.machine import processes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Set
 
     from mgpu.run.task import Task
 
@@ -27,15 +27,15 @@ def adopt() -> None:
     ctypes.CDLL(None).prctl(SUBREAPER, 1, 0, 0, 0)
 
 
-def of(task: Task, tasks: Mapping[str, Task], aside: int | None = None) -> set[int]:
-    """The live processes of `task`: all that descend from it, orphans by their mark, but for the process `aside`.
+def of(task: Task, tasks: Mapping[str, Task], aside: Set[int | None] = frozenset()) -> set[int]:
+    """The live processes of `task`: all that descend from it, orphans by their mark, but for those `aside`.
 
     An orphan that has lost its mark belongs to the last task that is there. All descend from this process, which has
     adopted the orphans.
     """
     last = not any(other.running for other in tasks.values() if other is not task)
     table = processes.table()
-    mine = processes.descendants([os.getpid()], table) - {os.getpid(), aside}
+    mine = processes.descendants([os.getpid()], table) - {os.getpid(), *aside}
     owners = (task.name, None) if last else (task.name,)
     names = {other.pid: name for name, other in tasks.items()}
     return {pid for pid in mine if _owner(pid, names, table) in owners}

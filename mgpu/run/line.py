@@ -123,10 +123,10 @@ class Line:
         behind = 0
         for at in count():
             time.sleep(min(RAREST, TICK * (1 + behind)) * uniform(0.75, 1.25))
-            before = [waiter for waiter in self.ahead(behind <= NEAR or at % OFTEN == 0)
-                      if waiter.uses & self.uses]  # fmt: skip
+            earlier = self.ahead(behind <= NEAR or at % OFTEN == 0)
+            before = [waiter for waiter in earlier if waiter.uses & self.uses]
             behind = len(before)
-            may = self.uses - self._spoken_for(before).keys() if before else self.uses
+            may = self.uses - self._spoken_for(earlier).keys() if before else self.uses
             if not _could(self.wants, may):
                 tell(f"behind {before[-1]}")
                 continue

@@ -10,10 +10,11 @@ from mgpu.errors import HostError, NoRoom
 from mgpu.run import boxes
 from mgpu.values.command import Command
 from mgpu.values.plan import Task
+from mgpu.values.secrets import Hidden
 from mgpu.values.spec import Secret
 
 
-def check(compiled: Compiled, env: Mapping[str, str]) -> dict[str, dict[str, str]]:
+def check(compiled: Compiled, env: Mapping[str, str]) -> dict[str, dict[str, Hidden]]:
     """The secrets' values by task and name. Raises SpecError or HostError for what is missing on this host."""
     for task, command in zip(compiled.plan.tasks, compiled.commands, strict=True):
         _place(compiled, task, command)
@@ -75,7 +76,7 @@ def _program(command: Command, path: str) -> None:
         raise HostError(f"{command.task}: the program {program} is not on PATH", hint, 127)
 
 
-def _secrets(command: Command, env: Mapping[str, str]) -> dict[str, str]:
+def _secrets(command: Command, env: Mapping[str, str]) -> dict[str, Hidden]:
     found = {secret.name: value(secret, env) for secret in command.secrets}
     missing = [secret for secret in command.secrets if found[secret.name] is None]
     if missing:
@@ -88,7 +89,7 @@ def _secrets(command: Command, env: Mapping[str, str]) -> dict[str, str]:
         raise HostError(
             f"{command.task}: the secret {odd[0]} holds a NUL character", "look at its file: it is not text", 1
         )
-    return {name: value for name, value in found.items() if value is not None}
+    return {name: Hidden(value) for name, value in found.items() if value is not None}
 
 
 def value(secret: Secret, env: Mapping[str, str]) -> str | None:

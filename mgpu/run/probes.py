@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import time
 
+from mgpu.run import logcut
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -14,6 +16,8 @@ if TYPE_CHECKING:
 
 PATIENCE = 5.0
 """Seconds that one question may take."""
+OFTEN, SELDOM, SOON = 0.05, 0.5, 10.0
+"""Seconds between two questions: in the first SOON seconds, and later."""
 BODY = 4 * 2**20
 """How much of an answer is read, in bytes."""
 NO_ANSWER = 599
@@ -23,17 +27,18 @@ LINE = 2**16
 
 
 class Watch:
-    """Asks until the probe is answered; then `ready` is true and a byte is written to `wake`."""
+    """Asks until the probe is answered; then `ready` is true and a byte is written to `wake`. What the log has before
+    `place` is of an earlier life."""
 
-    def __init__(self, probe: dict[str, Any], log: str, wake: int) -> None:
+    def __init__(self, probe: dict[str, Any], log: str, wake: int, place: int = 0) -> None:
         from threading import Thread
 
         self.ready = False
         self.refusal = "it was never asked"
-        self._ask = asker(probe, log)
+        self._ask = asker(probe, log, place)
         self._wake = wake
         self._over = False
-        self._progress = _Progress(log)
+        self._progress = Progress(log, place)
         self._moved = time.monotonic()
         Thread(target=self._run, daemon=True).start()
 
@@ -56,7 +61,7 @@ class Watch:
                 os.write(self._wake, b"\0")
                 return
             self.refusal = refusal
-            time.sleep(0.05 if time.monotonic() - began < 10 else 0.5)
+            time.sleep(OFTEN if time.monotonic() - began < SOON else SELDOM)
 
     def _answer(self) -> str | None:
         try:
@@ -65,13 +70,13 @@ class Watch:
             return type(error).__name__
 
 
-def asker(probe: dict[str, Any], log: str) -> Asker:
-    """The question that a probe stands for: None is yes, text is why not yet."""
+def asker(probe: dict[str, Any], log: str, place: int = 0) -> Asker:
+    """The question that a probe stands for: None is yes, text is why not yet. A log is looked at from `place` on."""
     if probe["kind"] == "http":
         return _Questions(probe)
     if probe["kind"] == "tcp":
         return lambda: _tcp(probe["target"])
-    return _LogSearch(probe["target"], log)
+    return _LogSearch(probe["target"], log, place)
 
 
 class _Questions:
@@ -159,16 +164,16 @@ def _tcp(target: str) -> str | None:
     return None
 
 
-class _Progress:
+class Progress:
     """Tells whether a percentage in the log has changed since the last look: a download or a load that goes on.
 
     A log that merely grows says nothing: a server writes a line for each question that it is asked. Nor does an
     escape in the path that it was asked for, as ``%20``.
     """
 
-    def __init__(self, log: str) -> None:
+    def __init__(self, log: str, place: int = 0) -> None:
         self._log = log
-        self._size = 0
+        self._size = place
         self._line = b""
         self._last = b""
 
@@ -200,19 +205,21 @@ class _Progress:
 class _LogSearch:
     """Looks for a regular expression in what is new in a log."""
 
-    def __init__(self, pattern: str, log: str) -> None:
+    def __init__(self, pattern: str, log: str, place: int) -> None:
         import re
 
         self._pattern = re.compile(pattern.encode(), re.MULTILINE)
         self._log = log
-        self._offset = 0
+        self._offset = place
         self._line = b""
 
     def __call__(self) -> str | None:
         with open(self._log, "rb") as file:
-            file.seek(self._offset)
-            while chunk := file.read(2**20):
-                self._offset += len(chunk)
+            while True:
+                begin, chunk = logcut.piece(file.fileno(), self._offset, 2**20)
+                if not chunk:
+                    break
+                self._offset = begin + len(chunk)
                 text = self._line + chunk
                 if self._pattern.search(text):
                     return None

@@ -10,7 +10,7 @@ from mgpu.errors import HostError, UsageError
 from mgpu.machine import daemon, locks, processes
 from mgpu.run import state
 
-ASIDE = frozenset(("boxed", "resumed", "refused", "memory", "exited"))
+ASIDE = frozenset(("boxed", "resumed", "refused", "memory", "exited", "gave-up"))
 """Events that tell something of a task, and not how far it is."""
 HINT = "free some space, or name another folder with MGPU_STATE_DIR"
 
@@ -32,8 +32,9 @@ class New(NamedTuple):
 
 
 class Run(NamedTuple):
-    """A run as its folder tells it. `state` is running, unkept (processes or containers, but no keeper), ended, failed,
-    stopped, lost, newer (its format) or unreadable; `boxes` are its containers that live."""
+    """A run as its folder tells it. `state` is running, stuck (it has ended, and its GPUs are held, as `stuck` says),
+    unkept (processes or containers, but no keeper), ended, failed, stopped, lost, newer (its format) or unreadable;
+    `boxes` are its containers that live."""
 
     id: str
     folder: str
@@ -42,6 +43,7 @@ class Run(NamedTuple):
     tasks: dict[str, dict[str, Any]]
     pids: frozenset[int] = frozenset()
     boxes: tuple[daemon.Box, ...] = ()
+    stuck: dict[str, Any] | None = None
 
     @property
     def name(self) -> str:
@@ -49,7 +51,7 @@ class Run(NamedTuple):
 
     @property
     def alive(self) -> bool:
-        return self.state in ("running", "unkept")
+        return self.state in ("running", "unkept", "stuck")
 
 
 def user() -> str:
@@ -62,7 +64,33 @@ def user() -> str:
         return str(os.getuid())
 
 
-def new(name: str, identity: str) -> New:
+def seen(name: str) -> bool:
+    """Whether there has been a run of this name: to ask whether one lives takes longer."""
+    try:
+        return any(identity.rpartition("-")[0] == name for identity in os.listdir(state.root()))
+    except OSError:
+        return False
+
+
+def single(name: str, content: str) -> None:
+    """Raise UsageError where a live run has the name; `content` tells whether it is of the same spec."""
+    for run in found(ended=False):
+        if run.name == name and run.alive:
+            known = run.data.get("content")
+            same = "of this very spec, unchanged" if known == content else "of another spec, or of what this one was"
+            hint = f"stop it: mgpu stop {name}; or give this one another name: --name {name}-2"
+            raise UsageError(f"{name} is running already (run {run.id})" + (f", {same}" if known else ""), hint)
+
+
+def content(data: object, folder: str = "") -> str:
+    """The hash of a spec's content, however it is written, and of the folder that its paths start from."""
+    import hashlib
+    import json
+
+    return hashlib.sha256(json.dumps([data, folder], sort_keys=True, default=str).encode()).hexdigest()
+
+
+def new(name: str, identity: str, content: str = "") -> New:
     """Make the folder of a new run. Raises UsageError where a live run has the name, HostError if the disk refuses."""
     root = state.root()
     try:
@@ -72,10 +100,7 @@ def new(name: str, identity: str) -> New:
         raise HostError(f"the folder of runs cannot be made: {error.strerror}: {root}", HINT) from error
     try:
         locks.lock(gate, wait=True)
-        for run in found():
-            if run.name == name and run.alive:
-                hint = f"stop it: mgpu stop {name}; or give this one another name: --name {name}-2"
-                raise UsageError(f"{name} is running already (run {run.id})", hint)
+        single(name, content)
         return _made(name, identity)
     finally:
         os.close(gate)
@@ -127,15 +152,15 @@ def _by_run(boxes: Iterable[daemon.Box]) -> dict[str, tuple[daemon.Box, ...]]:
     return found
 
 
-def found() -> Iterator[Run]:
-    """Every run of this user, the oldest first; last those that only the labels of their containers tell of."""
-    try:
-        folders = [entry.path for entry in os.scandir(state.root()) if entry.is_dir()]
-    except OSError:
-        folders = []
+def found(ended: bool = True) -> Iterator[Run]:
+    """Every run of this user, the oldest first; last those that only the labels of their containers tell of. Without
+    the `ended` ones those that are over are passed by unread."""
     lives = living()
-    yield from sorted((_read(path, lives) for path in folders), key=lambda run: (_created(run), run.id))
-    known = {os.path.basename(path) for path in folders}
+    paths = folders()
+    wanted = [path for path in paths if ended or not settled(path, lives)]
+    every = [run for path in wanted if (run := read(path, lives))]
+    yield from sorted(every, key=lambda run: (_created(run), run.id))
+    known = {os.path.basename(path) for path in paths}
     for identity, boxes in lives.boxes.items():
         if identity not in known:
             name = boxes[0].labels.get(daemon.NAME, identity)
@@ -143,16 +168,35 @@ def found() -> Iterator[Run]:
             yield Run(identity, state.folder(identity), "unkept", {"name": name}, {}, pids, boxes)
 
 
+def folders() -> list[str]:
+    """The folders of this user's runs."""
+    try:
+        return [entry.path for entry in os.scandir(state.root()) if not entry.name.startswith(".") and entry.is_dir()]
+    except OSError:
+        return []
+
+
+def settled(folder: str, lives: Living) -> bool:
+    """Whether the run of this folder is over and nothing of it lives: its files need not be read."""
+    identity = os.path.basename(folder)
+    return (
+        os.path.exists(os.path.join(folder, state.OVER))
+        and identity not in lives.pids
+        and identity not in lives.boxes
+        and not locks.held(os.path.join(folder, state.LOCK))
+    )
+
+
 def _created(run: Run) -> float:
     return float(run.data.get("created", 0))
 
 
-def _read(folder: str, lives: Living) -> Run:
-    """The run of this folder; whatever its files hold, an answer."""
+def read(folder: str, lives: Living) -> Run | None:
+    """The run of this folder; whatever its files hold, an answer. None where it was removed meanwhile."""
     try:
         run = _told(folder, lives)
         _created(run)
-        return run
+        return run if os.path.isdir(folder) else None
     except (OSError, ValueError, TypeError, KeyError, AttributeError, HostError):
         return Run(os.path.basename(folder), folder, "unreadable", {}, {})
 
@@ -168,20 +212,28 @@ def _told(folder: str, lives: Living) -> Run:
         return Run(identity, folder, "newer", {"name": data.get("name", identity)}, {})
     pids, boxes = frozenset(lives.pids.get(identity, ())), lives.boxes.get(identity, ())
     tasks: dict[str, dict[str, Any]] = {command["task"]: {} for command in data.get("commands", ())}
-    over = None
+    over = stuck = None
     for event in state.events(folder):
         over = event if event["what"] == "over" else over
+        stuck = event if event["what"] == "stuck" else None if event["what"] in ("freed", "over") else stuck
         if event.get("task") in tasks:
             tasks[event["task"]] |= {key: event[key] for key in event if key != "what" or event[key] not in ASIDE}
     if locks.held(os.path.join(folder, state.LOCK)):
-        how = "running"
+        how = "stuck" if stuck else "running"
     elif pids or boxes or (lives.silent and not over and boxed(data)):
         how = "unkept"
+    elif stuck:
+        how = "stuck"
     elif over:
         how = "failed" if over.get("by") else "stopped" if over.get("code") else "ended"
     else:
         how = "lost"
-    return Run(identity, folder, how, data, tasks, pids, boxes)
+    return Run(identity, folder, how, data, tasks, pids, boxes, stuck)
+
+
+def kept(folder: str) -> bool:
+    """Whether the run of this folder has its keeper."""
+    return locks.held(os.path.join(folder, state.LOCK))
 
 
 def boxed(data: dict[str, Any]) -> bool:

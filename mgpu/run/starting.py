@@ -6,8 +6,10 @@ this.
 
 from __future__ import annotations
 
+import json
 import os
 import signal
+import socket
 import sys
 from contextlib import suppress
 from fnmatch import fnmatchcase
@@ -49,10 +51,16 @@ class Starter:
             standin, self.warm = self.warm or self.standin(), None
             task.pid = standin.pid
             with suppress(OSError):  # it is dead already, and that is seen when it is reaped
-                standin.begin(task.name, secrets, self.leases)
+                standin.begin({"task": task.name, "secrets": secrets, "life": len(task.ends)}, self.leases)
+            task.voice = Voice(standin.end)
         else:
             env = environment(self.run, task.command, self.caller, secrets)
             task.pid = process(task.command, env, state.log(self.folder, task.name))
+
+    def ask(self, task: Task, argv: list[str]) -> int:
+        """The pid of a command that is run as the task is, of which nothing is heard. Raises OSError, ValueError."""
+        env = environment(self.run, task.command, self.caller, self.secrets.get(task.name, {}))
+        return process({**task.command, "argv": argv}, env, os.devnull)
 
     def reaped(self, pid: int) -> None:
         """A child is gone: it may be the stand-in that waits."""
@@ -78,10 +86,29 @@ class Standin:
         with its:
             self.pid = spawned(sys.executable, argv, env, its.fileno(), 1, blocked=handover.STOPPING)
 
-    def begin(self, task: str, secrets: Mapping[str, str], leases: list[int]) -> None:
-        """Tell it the task, and give it the leases to hold."""
-        with self.end:
-            handover.send(self.end, {"task": task, "secrets": dict(secrets)}, leases)
+    def begin(self, orders: dict[str, Any], leases: list[int]) -> None:
+        """Tell it the task, the task's secrets, and which of its lives this is; and give it the leases to hold."""
+        handover.send(self.end, orders, leases)
+
+
+class Voice:
+    """What a stand-in says of its container, as far as it has been heard: `first` is the pid of its first process;
+    `ready` that the command which shows this has ended well, `refusal` why not yet."""
+
+    def __init__(self, end: socket.socket) -> None:
+        self._end = end
+        self._rest = b""
+        self._said: dict[str, Any] = {}
+
+    @property
+    def said(self) -> dict[str, Any]:
+        """All of it, the last word for each thing."""
+        with suppress(OSError):
+            while piece := self._end.recv(4096, socket.MSG_DONTWAIT):
+                *lines, self._rest = (self._rest + piece).split(b"\n")
+                for line in lines:
+                    self._said |= json.loads(line)
+        return self._said
 
 
 def process(command: Mapping[str, Any], env: Mapping[str, str], log: str) -> int:

@@ -21,6 +21,8 @@ __all__ = ["events", "folder", "identity", "log", "note", "read", "root", "settl
 
 FORMAT = 1
 LOCK = "keeper.lock"
+OVER = "over"
+"""The name of the file that says that a run is over, so that nobody has to read how."""
 
 
 def root() -> str:
@@ -52,6 +54,8 @@ def note(folder: str, what: str, task: str | None = None, **more: Any) -> None:
         return
     try:
         os.write(handle, line.encode())
+        if what == OVER:
+            os.close(os.open(os.path.join(folder, OVER), os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
     except OSError:
         return
     finally:
@@ -87,3 +91,11 @@ def settle_in(folder: str) -> None:
 def log(folder: str, task: str) -> str:
     """The log file of a task."""
     return os.path.join(folder, "logs", f"{task}.log")
+
+
+def size(path: str) -> int:
+    """How long a file is, in bytes; 0 where there is none."""
+    try:
+        return os.stat(path).st_size
+    except OSError:
+        return 0

@@ -10,7 +10,7 @@ from typing import Any
 
 from mgpu.errors import HostError
 from mgpu.machine import locks, processes
-from mgpu.run import boxes, runs, state
+from mgpu.run import boxes, held, proof, runs, state
 
 SLACK = 5.0
 """Seconds beyond every grace period within which the kernel must have ended what was killed."""
@@ -37,25 +37,56 @@ def _is_keeper(pid: int, folder: str) -> bool:
         return False
 
 
-def stop(run: runs.Run, now: bool = False) -> None:
-    """End `run` and return once nothing of it lives; `now`: without grace. Raises HostError where something stays."""
+def stop(run: runs.Run, now: bool = False, reap: bool = False) -> None:
+    """End `run` and return once nothing of it lives and its GPUs are free; `now`: without grace, `reap`: end what else
+    holds the GPUs, too. Raises HostError where something stays."""
     asked = _asked(run, now)
     commands = (state.read(os.path.join(run.folder, "run.json")) or run.data).get("commands", ())
     deadline = time.monotonic() + (0.0 if now else sum(command["stop"]["grace"] for command in commands))
     if asked:
-        _until(lambda: not _kept(run), deadline + SLACK)
+        _until(lambda: _proving(run), deadline + SLACK)
     if _left(run):
         state.note(run.folder, "stopping")
         _signal(run, commands, now)
-    if not _until(lambda: _gone(run), deadline):
+    if not _until(lambda: not _left(run), deadline):
         _signal(run, commands, now=True)
-        if not _until(lambda: _gone(run), time.monotonic() + SLACK):
+        if not _until(lambda: not _left(run), time.monotonic() + SLACK):
             raise HostError(
                 f"{run.name} will not end: {', '.join(_left(run))}", "it may hang in the driver: look at it"
             )
+    _freed(run, reap)
     boxes.sweep(run.id)
-    if not any(event["what"] == "over" for event in state.events(run.folder)):
+    if not _over(run):
         state.note(run.folder, "over", code=143, by=None)
+
+
+def _proving(run: runs.Run) -> bool:
+    """Whether the keeper is gone, or all that it keeps is the lease of GPUs that somebody else holds."""
+    return not _kept(run) or held.stuck(run.folder) is not None
+
+
+def _freed(run: runs.Run, reap: bool) -> None:
+    """Return once the GPUs are free. Raises HostError where somebody holds one."""
+    if not _until(lambda: _proving(run), time.monotonic() + proof.WITHIN + SLACK):
+        raise HostError(f"the keeper of {run.name} will not end", "it may hang in the driver: look at it")
+    event = _holding(run)
+    if event and reap:
+        held.reap(run, event)
+        _until(lambda: not _kept(run), time.monotonic() + proof.WITHIN)
+        event = _holding(run)
+    if event:
+        raise held.refusal(run, event)
+
+
+def _holding(run: runs.Run) -> dict[str, Any] | None:
+    """The event that tells what holds the run's GPUs: the keeper's, or where it is gone unseen one of this process."""
+    if _kept(run):
+        return held.stuck(run.folder)
+    return None if _over(run) else held.proven(run)
+
+
+def _over(run: runs.Run) -> bool:
+    return any(event["what"] == "over" for event in state.events(run.folder))
 
 
 def _asked(run: runs.Run, now: bool) -> bool:
@@ -65,10 +96,6 @@ def _asked(run: runs.Run, now: bool) -> bool:
 
 def _kept(run: runs.Run) -> bool:
     return locks.held(os.path.join(run.folder, state.LOCK))
-
-
-def _gone(run: runs.Run) -> bool:
-    return not _kept(run) and not _left(run)
 
 
 def _until(check: Callable[[], bool], deadline: float) -> bool:

@@ -7,31 +7,49 @@ import time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import Any
 
+    from mgpu.run.commanded import Commanded, Told
+    from mgpu.run.idle import Usage
     from mgpu.run.probes import Watch
+    from mgpu.run.restarts import Again, End
+    from mgpu.run.starting import Voice
 
 
 MOST_DEATHS, LONG = 10, 60.0
 """So often in a row may what stands for a container be killed and be started anew; once it has lived for LONG seconds
 the row is over."""
 
-STOPPED, TIMED_OUT, FAILED = 143, 124, 125
-"""The codes of tasks that mgpu ends: as it was asked to, after their time, for it could not carry them out."""
+STOPPED, TIMED_OUT, FAILED, IDLE = 143, 124, 125, 0
+"""The codes of tasks that mgpu ends: as it was asked to, after their time, for it could not carry them out, and since
+nobody used them."""
 
 MOMENT = 0.5
 """Seconds within which what serves a process, as Python's resource tracker does, sees its end and ends as well."""
 
 
 class Task:
-    """One command of the run and how far it is."""
+    """One command of the run and how far it is: in its first life, or in one after a restart, which are `ends` before.
+
+    `born` is when it was started for the first time, `due` when it will be anew.
+    """
 
     def __init__(self, command: dict[str, Any]) -> None:
         self.command = command
         self.name: str = command["task"]
+        self.boxed: bool = command["container"] is not None
+        self.born = self.due = 0.0
+        self.ends: tuple[End, ...] = ()
+        self.anew()
+
+    def anew(self) -> None:
+        """Nothing of a new life has happened yet."""
         self.pid: int | None = None
         self.started = self.latest = 0.0
-        self.ready = False
+        self.ready: bool = False
+        self.since = 0.0
+        self.log = 0
         self.code: int | None = None
         self.failed = False
         self.gone = False
@@ -39,14 +57,44 @@ class Task:
         self.killed = self.cleared = self.told = False
         self.ended = 0.0
         self.why: int | None = None
-        self.watch: Watch | None = None
-        self.boxed: bool = command["container"] is not None
+        self.watch: Watch | Commanded | Told | None = None
+        self.usage: Usage | None = None
+        self.voice: Voice | None = None
         self.deaths = 0
         self.again: float | None = None
+
+    def rest(self, end: End, restart: Again) -> None:
+        """Its life has ended so, and it is to be started anew."""
+        self.ends = (*self.ends, end)
+        self.anew()
+        self.due = time.monotonic() + restart.after
 
     @property
     def running(self) -> bool:
         return self.pid is not None and not self.gone
+
+    @property
+    def waiting(self) -> bool:
+        """Whether it is not started, and may be: for the first time, or anew."""
+        return self.pid is None and not self.gone
+
+    @property
+    def inside(self) -> int | None:
+        """A process of the network that it is in; None where none is known."""
+        return self.voice.said.get("first") if self.voice else self.pid
+
+    def dues(self) -> Iterator[float]:
+        """When it has to be looked at, once it is as it shall be; in monotonic seconds."""
+        if self.command["timeout"]:
+            yield self.born + self.command["timeout"]
+        if self.usage:
+            yield self.usage.due
+
+    @property
+    def restless(self) -> bool:
+        """Whether it is on its way: to be ready, to be gone, to be started."""
+        settled = self.ready and self.code is None and self.stopping is None
+        return not self.gone and not settled
 
     def moved(self) -> float:
         """When it was last seen to come nearer to being ready: its start, or a percentage in its log that moved."""
@@ -62,12 +110,13 @@ class Task:
         """Its process was started just now, for the first time or anew."""
         self.latest = time.monotonic()
         self.started = self.started or self.latest
+        self.born = self.born or self.latest
         self.code, self.again = None, None
 
     def settled(self, code: int) -> dict[str, str]:
         """It has ended with this status: what its code is and whether it has failed; the reason, where there is one."""
         why = ""
-        if self.why in (TIMED_OUT, FAILED):
+        if self.why in (TIMED_OUT, FAILED, IDLE):
             code = self.why
         elif self.why is None and code == 0 and not self.ready:
             refusal = f" ({self.watch.refusal})" if self.watch else ""

@@ -48,6 +48,8 @@ def _needs(job: Job, known: dict[str, Job], notes: Notes) -> None:
             notes.add(f"there is no job {name!r}", path, did_you_mean(name, known), key=True)
         elif state == "done" and known[name].serves:
             notes.add(f"{name} is a server and is never done", path, f"{name}: ready")
+        elif state == "done" and known[name].restart.policy == "always":
+            notes.add(f"{name} is always restarted and is never done", path, f"restart: on-failure, in {name}")
 
 
 def _references(job: Job, known: dict[str, Job], notes: Notes) -> int:

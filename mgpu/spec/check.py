@@ -14,14 +14,16 @@ from mgpu.spec.flags import flag_complaints
 from mgpu.spec.language import ENGINE, KEYS, KINDS, NAME, PIPELINE, SCRIPT, elsewhere, record
 from mgpu.spec.nearest import did_you_mean, nearest
 from mgpu.spec.notes import BAD, Notes, called, show
+from mgpu.spec.powers import powers
 from mgpu.spec.references import KEYS as REFERRING
 from mgpu.spec.references import OPEN, texts_in
+from mgpu.spec.restarts import restart_complaints
 from mgpu.spec.shapes import Key, Record
 from mgpu.spec.versions import version_of
 from mgpu.values.document import Document
-from mgpu.values.engine import Complaint, Engine
+from mgpu.values.engine import Complaint, Engine, written
 from mgpu.values.mark import Path
-from mgpu.values.secrets import secret_name, secret_value
+from mgpu.values.secrets import secret_flag, secret_name, secret_value
 from mgpu.values.spec import Job, Spec
 
 
@@ -44,7 +46,9 @@ def check(document: Document) -> Spec:
         raise document.error(*notes.problems)
     for job in jobs:
         _open_to_all(job, notes)
-    return Spec(name, jobs, document, kind == "pipeline", document.data.get("machine"), tuple(notes.warnings))
+    wanted = powers(jobs, document)
+    warnings = (*notes.warnings, *(power.problem for power in wanted))
+    return Spec(name, jobs, document, kind == "pipeline", document.data.get("machine"), warnings, wanted)
 
 
 def _open_to_all(job: Job, notes: Notes) -> None:
@@ -132,7 +136,8 @@ def _job(data: Any, kind: str, path: Path, notes: Notes, name: str) -> Job | Non
     for key in sorted(data.keys() & {"port", "host"} if engine.finite else ()):
         notes.add(f"{engine.name} serves nothing: it has no {key}", (*path, key), f"remove {key}", key=True)
     flags = flag_complaints(job, engine, version_of(job, engine))
-    for complaint in (*_runtime(job, engine), *_ways(job, engine), *flags, *engine.check(job)):
+    own = (*_runtime(job, engine), *_ways(job, engine), *_shares(job, engine), *restart_complaints(job))
+    for complaint in (*own, *flags, *engine.check(job)):
         add = notes.warn if complaint.warning else notes.add
         add(complaint.message, (*path, *complaint.path), complaint.hint, key=complaint.key)
     return job if len(notes.problems) == before else None
@@ -140,8 +145,12 @@ def _job(data: Any, kind: str, path: Path, notes: Notes, name: str) -> Job | Non
 
 def _runtime(job: Job, engine: Engine) -> Iterator[Complaint]:
     """What contradicts itself about where the job runs."""
-    if job.runtime == "docker" and not (job.image or engine.image):
-        yield Complaint(f"{job.engine} has no image of its own to run in", ("runtime",), "add image:")
+    if job.container and (job.runtime == "process" or job.python):
+        hint = "remove it, or say runtime: docker"
+        yield Complaint("a process of the host has no container", ("container",), hint, key=True)
+    elif (job.runtime == "docker" or job.container) and not (job.image or engine.image):
+        key = "container" if job.container else "runtime"
+        yield Complaint(f"{job.engine} has no image of its own to run in", (key,), "add image:")
     if job.runtime == "docker" and job.python:
         yield Complaint("a container has its own Python", ("python",), "remove python, or say runtime: process")
     if job.image and (job.runtime == "process" or job.python):
@@ -163,6 +172,16 @@ def _ways(job: Job, engine: Engine) -> Iterator[Complaint]:
         yield Complaint("the program has no name", ("command", 0), "write the program first: [python, x.py]")
 
 
+def _shares(job: Job, engine: Engine) -> Iterator[Complaint]:
+    """Flags and variables that say how much of a GPU the engine may have, where `share` says it."""
+    for flag in engine.limit.flags if engine.limit and job.gpus.share else ():
+        place = next((at for at in ("args", "env") if written(job, flag) in getattr(job, at)), None)
+        if place:
+            name = written(job, flag)
+            message = f"{name} and share both say how much of a GPU {engine.name} may have"
+            yield Complaint(message, (place, name), "keep one of them", key=True)
+
+
 ENGINE_KEYS = frozenset(ENGINE) | frozenset(SCRIPT)
 """The keys that an engine has only if it says so."""
 
@@ -175,7 +194,16 @@ def _written_out_secrets(document: Document, notes: Notes) -> None:
             what = "is written out here, where anyone who reads the spec sees it"
             notes.add(f"{name} {literal if text.startswith('$') else what}", path, f"secrets: [{name}]")
         elif secret_value(text):
-            notes.add(f"{called(path)} holds what looks like a token", path, "list its variable under secrets:")
+            notes.add(f"{called(path)} holds what looks like a secret", path, "list its variable under secrets:")
+        elif _as_flag(path, text) and not any(problem.path == path for problem in notes.problems):
+            message = f"{called(path)} is written out here, where anyone who reads the spec sees it"
+            notes.add(message, path, "list its variable under secrets:, and have the program read that")
+
+
+def _as_flag(path: Path, text: str) -> bool:
+    """Whether it is the secret of a flag, or of a config file."""
+    inside = set(path[:-1]) & {"args", "script_args", "config"}
+    return bool(inside) and secret_flag(str(path[-1]), text) and not _refers(text)
 
 
 def _refers(text: str) -> bool:

@@ -7,9 +7,11 @@ from functools import partial
 from typing import Any
 
 from mgpu.engines import ENGINES, engine_named
+from mgpu.spec.container import CONTAINER
 from mgpu.spec.facts import FACTS
 from mgpu.spec.gpus import GPUS
 from mgpu.spec.recipes import RECIPE
+from mgpu.spec.restarts import RESTART
 from mgpu.spec.scalars import Anything, Choice, Duration, Flag, Integer, Settings, Text
 from mgpu.spec.shapes import Array, Either, Key, Made, Record, Shape, Table, made
 from mgpu.values.spec import Gpus, Job, Parallel, Ready, Secret, Volume
@@ -46,7 +48,7 @@ def _address(text: str) -> str:
 
 def _ready(**given: Any) -> Ready:
     if len([key for key in given if key != "within"]) > 1:
-        raise ValueError("has more than one way to be ready", "keep one of http, tcp, log")
+        raise ValueError("has more than one way to be ready", "keep one of http, tcp, log, command")
     if "log" in given:
         _regular(given["log"])
     return Ready(**given)
@@ -102,6 +104,7 @@ READY = made(
     http=Key(Text(r"/\S*", "a path that starts with /"), "ready when a GET of this path answers 200"),
     tcp=Key(Flag(), "ready when the port takes connections"),
     log=Key(Text(longest=1000), "ready when a line of the log matches this regular expression"),
+    command=Key(Array(Text(empty=True), 1), "ready when this program, run where the job runs, ends with 0"),
     within=Key(Duration(), "how long it may take"),
 )
 
@@ -116,9 +119,11 @@ COMMON = {
     "volumes": Key(Array(Made(Text(), _volume)), "folders of the host in the container: host:container[:ro]"),
     "workdir": Key(WORD, "the folder to run in; the spec's folder if left out"),
     "runtime": Key(Choice(("docker", "process")), "in a container or as a process of the host"),
+    "container": Key(CONTAINER, "what its container may do beyond every other, and its limits"),
     "image": Key(WORD, "another container image than the engine's own"),
     "python": Key(WORD, "the Python interpreter whose programs are run, for process jobs"),
-    "timeout": Key(Duration(), "stop the job after this long"),
+    "timeout": Key(Duration(), "stop the job after this long, restarts and all"),
+    "restart": Key(RESTART, "when a job that has ended is started anew: no if left out"),
     "stop_grace": Key(Duration(), "how long the job may take to stop before it is killed"),
     "ready": Key(READY, "how the job shows that it is ready"),
     "needs": Key(
@@ -156,7 +161,10 @@ SERVER = {
     "host": Key(Made(WORD, _address), "the address it is served on: 127.0.0.1 if left out"),
     "replicas": Key(Integer(1, 256), "how many copies, each with its own GPUs and the next port"),
 }
-CHOSEN = {"policy": Key(Choice(POLICIES), "what a layout is chosen for: latency if left out")}
+SERVED = {
+    "max_idle": Key(Duration(), "stop the server once nobody has used it for this long"),
+    "policy": Key(Choice(POLICIES), "what a layout is chosen for: latency if left out"),
+}
 
 
 def _engines(kind: str) -> dict[str, Key]:
@@ -175,7 +183,7 @@ def _job(kind: str, /, **given: Any) -> Job:
 
 
 KEYS: dict[str, dict[str, Key]] = {
-    "inference": COMMON | _engines("inference") | ENGINE | MODEL | {"config": SCRIPT["config"]} | SERVER | CHOSEN,
+    "inference": COMMON | _engines("inference") | ENGINE | MODEL | {"config": SCRIPT["config"]} | SERVER | SERVED,
     "training": COMMON | _engines("training") | ENGINE | MODEL | SCRIPT,
     "task": COMMON | {"command": ENGINE["command"]._replace(required=True)} | SERVER,
 }
@@ -192,6 +200,7 @@ def elsewhere(kind: str, keys: dict[str, Key]) -> Callable[[str], str | None]:
         for key, inner in (
             ("gpus", ("count", "memory", "link", "ids", "share")),
             ("parallel", tuple(Parallel._fields)),
+            ("restart", ("max", "within")),
             ("model_facts", ("parameters", "layers", "hidden", "heads", "kv_heads", "vocabulary")),
         ):
             if name in inner and key in keys:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from mgpu.catalog.flags import flags
+from mgpu.engines import engine_named
 from mgpu.values.engine import Engine
 from mgpu.values.flag import FlagList
 from mgpu.values.spec import Job
@@ -28,6 +29,15 @@ def tagged(image: str, engine: Engine) -> str | None:
         return found[0]
     seen = VERSION.search(tag)
     return seen[0] if seen else None
+
+
+def image_of(job: Job, version: str | None) -> str | None:
+    """The image of the job: its own, else that of its engine in this version. One that is no number (v0.33.0, nightly)
+    stands in the tag as it is."""
+    image, version = engine_named(job.engine).image or "", version or ""
+    if job.image or not image:
+        return job.image
+    return (image if version[:1].isdigit() else image.replace("v{version}", "{version}")).format(version=version)
 
 
 def list_names(engine: Engine) -> list[str]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
-from mgpu.values.spec import Secret, Volume
+from mgpu.values.spec import Restart, Secret, Volume
 
 
 class Trial(NamedTuple):
@@ -24,16 +24,17 @@ class Trial(NamedTuple):
 
 class Probe(NamedTuple):
     """How readiness is asked for: `http` (GET `target`, a URL, answers 200 and `contains`), `tcp` (`target` is
-    host:port), `log` (`target` is a regular expression). `bearer` names a secret, sent as a token; `within`
-    is in seconds. A `trial`, once that is answered, must not fail on the server's side: a model of another kind may
-    refuse it."""
+    host:port), `log` (`target` is a regular expression), `command` (`argv`, where the job runs, ends with 0;
+    `target` is its text). `bearer` names a secret, sent as a token; `within` is in seconds. A `trial`, once that is
+    answered, must not fail on the server's side: a model of another kind may refuse it."""
 
-    kind: Literal["http", "tcp", "log"]
+    kind: Literal["http", "tcp", "log", "command"]
     target: str
     contains: str | None = None
     bearer: str | None = None
     within: float = 600.0
     trial: Trial | None = None
+    argv: tuple[str, ...] = ()
 
 
 class Stop(NamedTuple):
@@ -55,7 +56,9 @@ class Container:
     """The box a command runs in. `gpus` are device ids of the host, or with `cdi` names of NVIDIA's CDI devices; `shm`
     in bytes; `ulimits` are limits of its processes, -1 for none; `publish` is (address on the host, port on the host,
     port in the container); `user` are the ids that it runs as, None for the image's own; in `network` the containers
-    of one spec reach each other, this one as `alias`; `labels` are what tells mgpu that a container holds GPUs."""
+    of one spec reach each other, this one as `alias`; `labels` are what tells mgpu that a container holds GPUs; it is
+    `privileged`, has capabilities and devices of the host, and shares `namespaces` (ipc, network, pid) with it, where
+    the spec says so."""
 
     image: str
     name: str
@@ -70,12 +73,18 @@ class Container:
     shm: int | None = None
     ulimits: tuple[tuple[str, int], ...] = ()
     workdir: str | None = None
+    privileged: bool = False
+    cap_add: tuple[str, ...] = ()
+    devices: tuple[str, ...] = ()
+    namespaces: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Command:
     """One task's command. `lines` gives the number of words on each line of the text that a person reads; their sum is
-    len(argv). `env` is sorted; `unset` are patterns (fnmatch) of variables the caller's environment loses."""
+    len(argv). `env` is sorted; `unset` are patterns (fnmatch) of variables the caller's environment loses; `timeout`
+    and `max_idle`, after which a server that nobody uses is stopped, are in seconds; `engine` is as the spec has it;
+    `share` are bytes of each of its GPUs, None where it has them alone."""
 
     task: str
     argv: tuple[str, ...]
@@ -91,9 +100,13 @@ class Command:
     needs: Mapping[str, str] = field(default_factory=dict)
     serves: bool = False
     gpus: tuple[str, ...] = ()
+    share: int | None = None
     port: int | None = None
     rendezvous: int | None = None
     files: tuple[File, ...] = ()
+    engine: str = ""
+    restart: Restart | None = None
+    max_idle: float | None = None
 
     @property
     def ports(self) -> tuple[int, ...]:

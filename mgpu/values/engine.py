@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from shlex import join
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from mgpu.values.command import Probe, Trial
@@ -14,6 +15,7 @@ from mgpu.values.plan import Layout, Task
 from mgpu.values.spec import Job
 
 if TYPE_CHECKING:
+    from mgpu.values.limit import Limit
     from mgpu.values.memory import Correction, Estimate, Knob, Unknown
     from mgpu.values.model import Model
     from mgpu.values.recipe import Recipe
@@ -215,6 +217,8 @@ def given_probe(task: Task) -> Probe | None:
         return Probe("http", url(task, ready.http), within=within)
     if ready.tcp and task.port:
         return Probe("tcp", url(task).removeprefix("http://"), within=within)
+    if ready.command:
+        return Probe("command", join(ready.command), within=within, argv=ready.command)
     return Probe("log", ready.log, within=within) if ready.log else None
 
 
@@ -227,9 +231,9 @@ class Engine:
     `cache` is the model cache inside the container, `cache_home` what of the host's home it is, `workspace` the spec's
     folder; `package` is the Python package whose version is the engine's; `rendezvous`: its ranks meet at a port, which
     mgpu chooses; `config` is the name of its config file, by which `${config}` is filled in; `key` is the variable that
-    holds the key which a server asks for where it has one; `finite`: it ends by itself when its work is done, and
-    listens nowhere; `gguf`: it reads GGUF files; `degrees` are the ways of being parallel that are flags of its own,
-    each with its number of GPUs.
+    holds the key which a server asks for where it has one; `revision` is the flag that takes a model's commit;
+    `finite`: it ends by itself when its work is done, and listens nowhere; `gguf`: it reads GGUF files; `degrees` are
+    the ways of being parallel that are flags of its own, each with its number of GPUs.
 
     `check` looks at a job, `fits` at a task with its GPUs; `files` gives what is to be written before the start, by
     file name: plain data, dumped as the name's ending says, or text. Templates see the paths as ``files``, by
@@ -237,7 +241,8 @@ class Engine:
     what it is given as variables. `model` is the name of the model that a job is about. `memory` says what a task
     needs on each of its GPUs, in their order, with what is known of its model and of this host; `split` is how
     many whole layers each is best given, where that has to be said, `recipe` how a job trains, `knobs` are the changes
-    that make it need less, and `spills` says whether it leaves to the CPU what the GPUs do not hold.
+    that make it need less, and `spills` says whether it leaves to the CPU what the GPUs do not hold; `limit` is how it
+    is held to a share of a GPU, None where nothing holds it.
     """
 
     name: str
@@ -254,6 +259,7 @@ class Engine:
     owned: Mapping[str, str] = field(default_factory=dict)
     config: str | None = None
     key: str | None = None
+    revision: str | None = None
     workspace: str = "/workspace"
     rendezvous: bool = False
     finite: bool = False
@@ -281,6 +287,7 @@ class Engine:
     recipe: Callable[[Job], Recipe | None] = no_recipe
     knobs: Callable[[Task], Iterable[Knob]] = no_knobs
     spills: Callable[[Task], bool] = never
+    limit: Limit | None = None
 
     @cached_property
     def owners(self) -> Mapping[str, str]:

@@ -34,13 +34,24 @@ class Process(NamedTuple):
     run: str | None = None
 
 
+class Held(NamedTuple):
+    """A share of a GPU that a run has leased: `bytes` of its memory, and `holder`, the run in words. `start` is the
+    first byte of the lease, which lies in one piece (None: nobody knows); `run` is the run's id."""
+
+    bytes: int
+    holder: str
+    start: int | None = None
+    run: str | None = None
+
+
 @dataclass(frozen=True)
 class Gpu:
     """One GPU. `memory` is what CUDA can give out (bytes, driver-reserved part left out), `free` what is free of it.
 
-    `unexplained` is what is in use (bytes) and no process has that can be seen: None unless the machine was read inside
-    a container with process ids of its own, where those of others are hidden. `awaited` says who has waited for it, and
-    goes first; the host itself does not tell of that.
+    `holder` has leased all of it, those of `shared` a part. To a job that shares it `budget` is what that may take
+    (bytes), and `free` what is left free when it starts. `unexplained` is what is in use (bytes) and no process has
+    that can be seen: None unless the machine was read inside a container with process ids of its own, where those of
+    others are hidden. `awaited` says who has waited for it, and goes first; the host itself does not tell of that.
     """
 
     index: int
@@ -58,6 +69,8 @@ class Gpu:
     unexplained: int | None = None
     holder: str | None = None
     awaited: str | None = None
+    shared: tuple[Held, ...] = ()
+    budget: int | None = None
     utilization: int | None = None
     temperature: int | None = None
     power: float | None = None
@@ -68,6 +81,11 @@ class Gpu:
     def id(self) -> str:
         """The UUID; on a machine given in shorthand, where none is known, the index."""
         return self.uuid or str(self.index)
+
+    @property
+    def room(self) -> int:
+        """Bytes that a job may take: all that is free, or no more than its share."""
+        return self.free if self.budget is None else min(self.free, self.budget)
 
 
 class Link(NamedTuple):

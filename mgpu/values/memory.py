@@ -66,8 +66,9 @@ class Estimate:
     """What a task needs on one GPU (by `index`). Its `lines` hold, of the cache of keys and values, what one sequence
     of the whole context needs; `cache` says what the engine makes of all the rest.
 
-    `room` is what is free on the GPU (bytes) and `budget` what of it the engine allows itself, None where it takes
-    what it needs. `fault` is a rule that this breaks whatever the sum, in words.
+    `room` is what is free on the GPU (bytes), or the task's share of it where it is `shared`, and `budget` what of it
+    the engine allows itself, None where it takes what it needs. `fault` is a rule that this breaks whatever the sum, in
+    words.
     """
 
     index: int
@@ -76,6 +77,7 @@ class Estimate:
     budget: int | None = None
     cache: Cache | None = None
     fault: str | None = None
+    shared: bool = False
 
     @cached_property
     def total(self) -> Span:

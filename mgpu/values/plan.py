@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from mgpu.errors import Problem
 from mgpu.values.machine import Gpu, Machine
-from mgpu.values.spec import Job
+from mgpu.values.spec import Bounds, Job
 
 if TYPE_CHECKING:
     from mgpu.values.choice import Decision
@@ -51,15 +51,22 @@ class Task:
     network: str | None = None
     because: tuple[str, ...] = ()
 
+    @property
+    def secluded(self) -> bool:
+        """Whether it has a network of its own, with every port: it is in a container that does not share its host's."""
+        return self.runtime == "docker" and "network" not in (self.job.container or Bounds()).namespaces
+
 
 @dataclass(frozen=True)
 class Plan:
     """Every task in the order of starting. Made by `plan.place`, which raises NoRoom where a task has no place.
-    `warnings` are about the spec on this machine."""
+    `shares` are the GPUs (by id) that the run does not need alone, each with the bytes that its tasks take there at
+    once; `warnings` are about the spec on this machine."""
 
     name: str
     machine: Machine
     tasks: tuple[Task, ...]
+    shares: tuple[tuple[str, int], ...] = ()
     warnings: tuple[Problem, ...] = ()
 
     def __post_init__(self) -> None:

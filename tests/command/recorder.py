@@ -39,6 +39,7 @@ class Recorder:
                 text = json.dumps(data).encode()
                 self.send_response(status)
                 self.send_header("Api-Version", VERSION)
+                self.send_header("Ostype", "linux")
                 self.send_header("Content-Type", "application/json")
                 self.send_header("Content-Length", str(len(text)))
                 self.end_headers()

@@ -144,6 +144,39 @@ def test_the_limits_of_an_engine(recorder: Recorder, tmp_path: Path) -> None:
     assert line["HostConfig"]["Ulimits"][0] == {"Name": "memlock", "Hard": -1, "Soft": -1}
 
 
+POWERS = """
+container:
+  privileged: true
+  cap_add: [SYS_PTRACE, CAP_IPC_LOCK]
+  devices: [/dev/fuse, "/dev/infiniband:/dev/infiniband:rw"]
+  ulimits: {memlock: -1, nofile: 65536}
+"""
+
+
+@pytest.mark.parametrize("more", ["  shm_size: 1500MB\n", "  ipc: host\n  pid: host\n"])
+@pytest.mark.parametrize("machine", [shorthand("8xh100"), resolve(str(LIVE))], ids=["device ids", "cdi"])
+def test_powers_and_limits(machine: Machine, more: str, recorder: Recorder, tmp_path: Path) -> None:
+    text = FULL + POWERS + more
+    (line,) = typed(compile(text, machine), recorder, tmp_path)
+    (call,) = called(compile(text, known(machine, tmp_path)), recorder)
+    assert line == call
+    host = line["HostConfig"]
+    assert (host["Privileged"], host["CapAdd"]) == (True, ["CAP_IPC_LOCK", "CAP_SYS_PTRACE"])
+    assert [device["PathOnHost"] for device in host["Devices"]] == ["/dev/fuse", "/dev/infiniband"]
+    assert (host.get("ShmSize"), host.get("PidMode")) == ((1_500_000_000, None) if "shm" in more else (None, "host"))
+
+
+def test_the_network_of_the_host(recorder: Recorder, tmp_path: Path) -> None:
+    spec = "kind: inference\nname: x\nengine: vllm\nmodel: a/b\ncontainer: {network: host}\n"
+    done = compile(spec, known(shorthand("1xh100"), tmp_path))
+    recorder.requests.clear()
+    (line,) = typed(done, recorder, tmp_path)
+    raw = recorder.requests[0]["HostConfig"]["NetworkMode"]
+    (call,) = called(done, recorder)
+    assert line == call
+    assert raw == recorder.requests[0]["HostConfig"]["NetworkMode"] == "host"
+
+
 def test_a_difference_would_be_seen(recorder: Recorder, tmp_path: Path) -> None:
     done = compile(FULL, known(shorthand("8xh100"), tmp_path))
     changes: list[tuple[str, Any]] = [

@@ -293,31 +293,6 @@ def test_a_port_in_use_is_told(host: Host) -> None:
     assert "18433" in done.stderr
 
 
-def test_a_secret_is_nowhere_but_in_the_job(host: Host) -> None:
-    canary = "canary-7f3e9a1c5b"
-    spec = host.task('test -n "$API_TOKEN" && echo got it > got; sleep 0.5; exit 5', secrets=["API_TOKEN"])
-    runner = host.start("run", spec, API_TOKEN=canary)
-    eventually((host.folder / "got").exists, "the job has its secret")
-    lines = [
-        Path(f"/proc/{pid}/cmdline").read_bytes() for pid in os.listdir("/proc") if pid.isdigit() and lives(int(pid))
-    ]
-    assert not [line for line in lines if canary.encode() in line]
-    said = [*runner.communicate(timeout=30)]
-    for words in (
-        ["ps", "--all", "--json"],
-        ["ps", "--all"],
-        ["logs", "job"],
-        ["render", spec, "--json"],
-        ["render", spec],
-    ):
-        done = host.mgpu(*words, API_TOKEN=canary)
-        said += [done.stdout, done.stderr]
-    assert not [text for text in said if canary in text]
-    files = [file for file in host.folder.rglob("*") if file.is_file()]
-    assert any(file.name == "run.json" for file in files)
-    assert not [file for file in files if canary.encode() in file.read_bytes()]
-
-
 def test_a_state_folder_of_a_newer_version_is_shown_and_left_alone(host: Host) -> None:
     host.mgpu("run", host.task("true"))
     run = next(host.state.rglob("run.json"))

@@ -64,7 +64,7 @@ def test_a_way_is_found_if_there_is_one(data: st.DataObject) -> None:
     every = product(*(combinations(wish.allowed, wish.count) for wish in wanted))
     ways = (dict(zip([wish.task for wish in wanted], sets, strict=True)) for sets in every)
     exists = any(sound(wanted, way, links) for way in ways)
-    chosen = choose(wanted, links)
+    chosen = choose(wanted, links, {})
     assert (chosen is not None) == exists
     assert chosen is None or sound(wanted, chosen, links)
 

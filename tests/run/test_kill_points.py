@@ -27,11 +27,11 @@ RUNNER: dict[str, Point] = {
 }
 KEEPER: dict[str, Point] = {
     "before it takes over": {"file": "run/state.py", "name": "settle_in", "event": "call"},
-    "before the first task": {"file": "run/keeper.py", "name": "start", "event": "call"},
+    "before the first task": {"file": "run/supervisor.py", "name": "start", "event": "call"},
     "after the first task": {"file": "run/starting.py", "name": "start", "event": "return"},
     "while writing an event": {"file": "run/state.py", "name": "note", "event": "c_call:write"},
-    "before ready": {"file": "run/keeper.py", "name": "become_ready", "event": "call"},
-    "after ready": {"file": "run/keeper.py", "name": "become_ready", "event": "return"},
+    "before ready": {"file": "run/supervisor.py", "name": "become_ready", "event": "call"},
+    "after ready": {"file": "run/supervisor.py", "name": "become_ready", "event": "return"},
 }
 STANDIN: dict[str, Point] = {
     "before create": {"file": "run/box.py", "name": "made", "event": "call"},
@@ -115,7 +115,7 @@ def test_the_keeper_while_it_stops(request: pytest.FixtureRequest, boxed: bool, 
     host: Scene = request.getfixturevalue("docked" if boxed else "host")
     with TALLY(f"keeper of a {'container' if boxed else 'process'}, {event} of stop"):
         spec = host.job("trap '' TERM; echo >> ran; while true; do sleep 0.05; done", stop_grace="300ms")
-        point: Point = {"role": "keeper", "file": "run/keeper.py", "name": "stop", "event": event}
+        point: Point = {"role": "keeper", "file": "run/supervisor.py", "name": "stop", "event": event}
         runner = host.start("run", "--detach", spec, **host.armed(**point))
         runner.communicate(timeout=30)
         eventually(host.ran, "the job runs")

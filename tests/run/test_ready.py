@@ -8,7 +8,7 @@ from threading import Thread
 
 import pytest
 
-from mgpu.run.probes import _Progress, asker
+from mgpu.run.probes import Progress, asker
 from mgpu.values.command import Trial
 from tests.end_to_end.host import Host
 
@@ -101,7 +101,7 @@ def test_what_does_not_move_is_late(host: Host, what: str) -> None:
 def test_what_counts_as_a_move(tmp_path: Path, before: str, after: str, moved: bool) -> None:
     log = tmp_path / "log"
     log.write_text(before)
-    progress = _Progress(str(log))
+    progress = Progress(str(log))
     progress()
     with log.open("a") as file:
         file.write(after)

@@ -41,6 +41,12 @@ class FakeGpu:
     power: int | None = 70_000
     pcie_generation: int | None = 5
     pcie_width: int | None = 16
+    pcie_now: int | None = 5
+    pcie_card: int | None = 5
+    pcie_most: int | None = 16
+    pstate: int | None = 0
+    throttled: int | None = 0
+    persistence: int | None = 1
     ecc: int | None = None
     retired: int | None = None
     remapped: tuple[int, int, int, int] | None = None
@@ -73,10 +79,16 @@ class Stub:
         self.env = {"LD_LIBRARY_PATH": path, "FAKE_NVML_CONF": str(self.file)}
 
     def write(
-        self, gpus: Iterable[FakeGpu] = (), *, driver: str = "550.90.07", cuda: int = 12040, init: int = 0
+        self,
+        gpus: Iterable[FakeGpu] = (),
+        *,
+        driver: str = "550.90.07",
+        cuda: int = 12040,
+        init: int = 0,
+        hang: int = 0,
     ) -> Stub:
-        """Show these GPUs from now on, also to processes that run already."""
-        lines = [f"driver {driver}", f"cuda {cuda}", f"init {init}"]
+        """Show these GPUs from now on, also to processes that run already. `hang` seconds pass before each answer."""
+        lines = [f"driver {driver}", f"cuda {cuda}", f"init {init}", *([f"hang {hang}"] if hang else [])]
         for index, gpu in enumerate(gpus):
             lines += [f"gpu {index}", *_facts(index, gpu)]
         new = self.file.with_suffix(".new")

@@ -10,7 +10,7 @@
  *   handle 15     calls 15                     the error of getting the handle, or of every call, 15 being GPU_IS_LOST
  *   process PID BYTES   graphics PID BYTES     link LANE PEER        -1: a switch, -2: a switch that a guest cannot see
  *   ancestor PEER LEVEL                        p2p PEER STATUS
- *   remapped CORRECTABLE UNCORRECTABLE PENDING FAILED
+ *   remapped CORRECTABLE UNCORRECTABLE PENDING FAILED               hang SECONDS   that each call takes
  *
  * and the numbers of `numbers` below; -1 is NOT_SUPPORTED. The structures are those of nvml.h 12.
  */
@@ -19,6 +19,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 enum { SUCCESS, UNINITIALIZED, INVALID, NOT_SUPPORTED, NOT_FOUND = 6, TOO_SMALL, DRIVER_NOT_LOADED = 9, MISMATCH = 25 };
 enum { GPUS = 64, LANES = 36, PROCESSES = 64, NO_LINK = -3, HIDDEN = -2, SWITCH = -1, MEMORY_V2 = 0x02000028 };
@@ -38,13 +39,14 @@ typedef struct {
     char name[96], uuid[96], bus[32];
     long long total, reserved, used, memory_version, handle, calls;
     long long cc_major, cc_minor, numa, mig, utilization, temperature, power, pcie_generation, pcie_width, ecc, retired;
+    long long pcie_now, pcie_card, pcie_most, pstate, throttled, persistence;
     long long remapped[4];
     int links[LANES], ancestors[GPUS], p2p[GPUS];
     Processes compute, graphics;
 } Gpu;
 
 static Gpu gpus[GPUS];
-static int count, ready, init_error, cuda;
+static int count, ready, init_error, cuda, hang;
 static char driver[80];
 static struct stat seen;
 
@@ -53,6 +55,7 @@ static const struct { const char *key; size_t offset; } numbers[] = {
     NUMBER(total), NUMBER(reserved), NUMBER(used), NUMBER(memory_version), NUMBER(handle), NUMBER(calls),
     NUMBER(cc_major), NUMBER(cc_minor), NUMBER(numa), NUMBER(mig), NUMBER(utilization), NUMBER(temperature),
     NUMBER(power), NUMBER(pcie_generation), NUMBER(pcie_width), NUMBER(ecc), NUMBER(retired),
+    NUMBER(pcie_now), NUMBER(pcie_card), NUMBER(pcie_most), NUMBER(pstate), NUMBER(throttled), NUMBER(persistence),
 };
 
 static void start_gpu(Gpu *gpu) {
@@ -95,6 +98,7 @@ static void line(char *text) {
     if (!strcmp(text, "driver")) snprintf(driver, sizeof driver, "%s", value);
     else if (!strcmp(text, "cuda")) cuda = atoi(value);
     else if (!strcmp(text, "init")) init_error = atoi(value);
+    else if (!strcmp(text, "hang")) hang = atoi(value);
     else if (!strcmp(text, "gpu") && count < GPUS) start_gpu(&gpus[count++]);
     else if (count) fact(&gpus[count - 1], text, value);
 }
@@ -110,11 +114,12 @@ static void reload(void) {
         return;
     }
     if (now.st_ino != seen.st_ino || memcmp(&now.st_mtim, &seen.st_mtim, sizeof now.st_mtim)) {
-        count = init_error = 0;
+        count = init_error = hang = 0;
         while (fgets(text, sizeof text, file)) line(text);
         seen = now;
     }
     fclose(file);
+    if (hang) sleep(hang);
 }
 
 static int check(const Gpu *gpu) {
@@ -157,6 +162,14 @@ int nvmlDeviceGetHandleByIndex_v2(u32 index, Gpu **out) {
     return gpus[index].handle;
 }
 
+int nvmlDeviceGetHandleByUUID(const char *uuid, Gpu **out) {
+    if (!ready) return UNINITIALIZED;
+    reload();
+    for (int at = 0; at < count; at++)
+        if (!strcmp(gpus[at].uuid, uuid)) return nvmlDeviceGetHandleByIndex_v2(at, out);
+    return NOT_FOUND;
+}
+
 #define TEXT(function, field) int function(Gpu *gpu, char *out, u32 size) { CHECK(gpu); return text_out(out, size, gpu->field); }
 #define NUMBER_OUT(function, field) int function(Gpu *gpu, u32 *out) { CHECK(gpu); SUPPORTED(gpu->field); *out = gpu->field; return SUCCESS; }
 
@@ -166,6 +179,18 @@ NUMBER_OUT(nvmlDeviceGetPowerUsage, power)
 NUMBER_OUT(nvmlDeviceGetMaxPcieLinkGeneration, pcie_generation)
 NUMBER_OUT(nvmlDeviceGetCurrPcieLinkWidth, pcie_width)
 NUMBER_OUT(nvmlDeviceGetRetiredPagesPendingStatus, retired)
+NUMBER_OUT(nvmlDeviceGetCurrPcieLinkGeneration, pcie_now)
+NUMBER_OUT(nvmlDeviceGetGpuMaxPcieLinkGeneration, pcie_card)
+NUMBER_OUT(nvmlDeviceGetMaxPcieLinkWidth, pcie_most)
+NUMBER_OUT(nvmlDeviceGetPerformanceState, pstate)
+NUMBER_OUT(nvmlDeviceGetPersistenceMode, persistence)
+
+int nvmlDeviceGetCurrentClocksEventReasons(Gpu *gpu, u64 *out) {
+    CHECK(gpu);
+    SUPPORTED(gpu->throttled);
+    *out = gpu->throttled;
+    return SUCCESS;
+}
 
 int nvmlDeviceGetPciInfo_v3(Gpu *gpu, Pci *out) { CHECK(gpu); return pci_out(gpu->bus, out); }
 

@@ -3,7 +3,8 @@
 Python imports this at the start of every program that has this folder on PYTHONPATH. MGPU_ARM holds JSON: `role` is
 runner, keeper or standin; `file` and `name` say which function, `event` when (call, return, or c_call:NAME and
 c_return:NAME for a built-in that it calls), `within` a function of mgpu that must be under way, `nth` which time;
-`act` is what to do: kill itself; kill its parent or the whole line up to the runner too; or halt, to be gone on with.
+`act` is what to do: kill itself; kill its parent or the whole line up to the runner too; halt, to be gone on with; or
+``set MODULE NAME NUMBER``, a constant of mgpu's that is too long for a test.
 `hits` is a folder: a file there for each time, so that what is started anew is killed only `times` times.
 """
 
@@ -68,6 +69,10 @@ def callers(frame: FrameType | None) -> set[str]:
 def act(what: str) -> None:
     """Do what the point says."""
     sys.setprofile(None)
+    if what.startswith("set "):
+        _, module, name, value = what.split()
+        setattr(sys.modules[module], name, float(value))
+        return
     if what == "halt":
         os.kill(os.getpid(), signal.SIGSTOP)
         return
