@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from mgpu.values.engine import Complaint, ranks, said, threads, written
+from mgpu.values.engine import Complaint, ranks, threads
 from mgpu.values.flag import plain
 from mgpu.values.mark import Path
 from mgpu.values.plan import Task
+from mgpu.values.said import said, written
 from mgpu.values.spec import Job
 
 LIST = "accelerate@1.15.0"

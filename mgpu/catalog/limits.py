@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from mgpu.catalog.models import by_name
-from mgpu.values.engine import Complaint, said
+from mgpu.values.engine import Complaint
+from mgpu.values.said import said
 from mgpu.values.spec import Job
 
 

@@ -7,7 +7,8 @@ import json
 import re
 from collections.abc import Callable, Sequence
 
-from mgpu.values.engine import Hub, said
+from mgpu.values.engine import Hub
+from mgpu.values.said import said
 from mgpu.values.spec import Job
 
 TEXTS = (".json", ".jinja", ".model", ".py", ".tiktoken", ".txt")

@@ -9,10 +9,11 @@ from collections.abc import Iterable, Iterator
 from typing import Literal
 
 from mgpu.catalog.models import by_name, words
-from mgpu.values.engine import Complaint, said, written
+from mgpu.values.engine import Complaint
 from mgpu.values.machine import Gpu
 from mgpu.values.mark import Path
 from mgpu.values.plan import Layout, Task
+from mgpu.values.said import said, written
 from mgpu.values.spec import Job
 
 GIB = 2**30

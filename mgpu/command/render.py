@@ -11,8 +11,9 @@ from mgpu.command.options import options
 from mgpu.command.words import words
 from mgpu.engines import engine_named
 from mgpu.spec.versions import image_of, listed
+from mgpu.values.asking import given_probe
 from mgpu.values.command import Command, Container, File, Probe, Stop
-from mgpu.values.engine import Engine, Spelling, given_probe
+from mgpu.values.engine import Engine, Spelling
 from mgpu.values.machine import CDI, CLAIM, FOLDER, HOME, USER, Machine
 from mgpu.values.plan import Plan, Task
 from mgpu.values.spec import CONFIG, Bounds, Volume

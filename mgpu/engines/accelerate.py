@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 from mgpu.catalog import accelerate
 from mgpu.memory.recipes import alone, finished, of_accelerate
 from mgpu.memory.trainings import BY_RECIPE, levers, trained
-from mgpu.values.engine import Complaint, Engine, Spelling, asked_ranks, ranks, said
+from mgpu.values.engine import Complaint, Engine, Spelling, asked_ranks, ranks
 from mgpu.values.flag import plain
 from mgpu.values.plan import Task
 from mgpu.values.recipe import Recipe
+from mgpu.values.said import said
 from mgpu.values.spec import Job
 
 if TYPE_CHECKING:

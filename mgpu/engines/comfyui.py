@@ -12,9 +12,11 @@ from typing import Any
 from mgpu.catalog.flags import numbers
 from mgpu.memory import estimates_of
 from mgpu.memory.limits import limit_of
+from mgpu.values.asking import url
 from mgpu.values.command import Probe
-from mgpu.values.engine import Complaint, Engine, Spelling, said, url
+from mgpu.values.engine import Complaint, Engine, Spelling
 from mgpu.values.plan import Task
+from mgpu.values.said import said
 
 DEVICE_NODES_SINCE = (0, 4)
 """No release of before this one (December 2025) can have them: they came with #7063 on 2026-05-26. Which was the

@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 from mgpu.memory.recipes import finished, of_deepspeed
 from mgpu.memory.trainings import BY_RECIPE, Lever, levers, trained
-from mgpu.values.engine import Complaint, Engine, Naming, Spelling, asked_ranks, ranks, said, sharing, threads
+from mgpu.values.engine import Complaint, Engine, Naming, Spelling, asked_ranks, ranks, sharing, threads
 from mgpu.values.mark import Path
 from mgpu.values.plan import Task
 from mgpu.values.recipe import Recipe
+from mgpu.values.said import said
 from mgpu.values.spec import CONFIG, Job
 
 if TYPE_CHECKING:

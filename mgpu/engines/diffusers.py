@@ -14,8 +14,9 @@ from mgpu.catalog.flags import numbers
 from mgpu.catalog.repositories import local, pipeline
 from mgpu.memory import estimates_of
 from mgpu.resources import folder
-from mgpu.values.engine import Complaint, Engine, Hub, Spelling, degree, said, threads, written
+from mgpu.values.engine import Complaint, Engine, Hub, Spelling, threads
 from mgpu.values.plan import Task
+from mgpu.values.said import degree, said, written
 from mgpu.values.spec import Job
 
 if TYPE_CHECKING:

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 from mgpu.catalog.shards import uneven
 from mgpu.memory import estimates_of
 from mgpu.memory.limits import limit_of
+from mgpu.values.asking import one_token, url
 from mgpu.values.command import Probe
-from mgpu.values.engine import HUB_CACHE, Complaint, Engine, Hub, Spelling, one_token, said, secret, url
+from mgpu.values.engine import HUB_CACHE, Complaint, Engine, Hub, Spelling
 from mgpu.values.plan import Task
+from mgpu.values.said import said, secret
 from mgpu.values.spec import Job
 
 if TYPE_CHECKING:

@@ -9,9 +9,11 @@ from mgpu.catalog.repositories import local
 from mgpu.catalog.shards import equal_shares, fp8, heads_as_placed, heads_as_said, on_gpus
 from mgpu.memory import estimates_of
 from mgpu.memory.limits import limit_of
+from mgpu.values.asking import listed_and_asked
 from mgpu.values.command import Probe
-from mgpu.values.engine import Complaint, Engine, Hub, Spelling, key_in_sight, listed_and_asked, said
+from mgpu.values.engine import Complaint, Engine, Hub, Spelling, key_in_sight
 from mgpu.values.plan import Task
+from mgpu.values.said import said
 from mgpu.values.spec import Job
 
 if TYPE_CHECKING:

@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING, Any
 from mgpu.catalog.flags import flags
 from mgpu.memory import estimates_of
 from mgpu.memory.limits import limit_of
+from mgpu.values.asking import url
 from mgpu.values.command import Probe, Trial
-from mgpu.values.engine import Complaint, Engine, said, url
+from mgpu.values.engine import Complaint, Engine
 from mgpu.values.plan import Task
+from mgpu.values.said import said
 from mgpu.values.spec import Job
 
 if TYPE_CHECKING:

@@ -14,9 +14,11 @@ from mgpu.catalog.repositories import local
 from mgpu.catalog.shards import equal_shares, fp8, fp8_cache, heads_as_placed, heads_as_said, on_gpus
 from mgpu.memory import estimates_of
 from mgpu.memory.limits import limit_of
+from mgpu.values.asking import one_token, url
 from mgpu.values.command import Probe
-from mgpu.values.engine import Complaint, Engine, Hub, Naming, Spelling, one_token, said, url
+from mgpu.values.engine import Complaint, Engine, Hub, Naming, Spelling
 from mgpu.values.plan import Task
+from mgpu.values.said import said
 from mgpu.values.spec import Job
 
 if TYPE_CHECKING:

@@ -13,9 +13,11 @@ from mgpu.catalog.repositories import TEXTS, local
 from mgpu.catalog.shards import equal_shares, fp8, heads_as_placed, heads_as_said, on_gpus
 from mgpu.memory import estimates_of
 from mgpu.memory.limits import limit_of
+from mgpu.values.asking import url
 from mgpu.values.command import Probe, Trial
-from mgpu.values.engine import Complaint, Engine, Hub, Spelling, said, secret, url
+from mgpu.values.engine import Complaint, Engine, Hub, Spelling
 from mgpu.values.plan import Task
+from mgpu.values.said import said, secret
 from mgpu.values.spec import Job
 
 if TYPE_CHECKING:

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 from mgpu.catalog import accelerate
 from mgpu.memory.recipes import finished, number, of_accelerate, of_file, of_trainer, on, targets
 from mgpu.memory.trainings import Lever, levers, trained
-from mgpu.values.engine import Complaint, Engine, Spelling, asked_ranks, said, written
+from mgpu.values.engine import Complaint, Engine, Spelling, asked_ranks
 from mgpu.values.flag import plain
 from mgpu.values.plan import Task
+from mgpu.values.said import said, written
 from mgpu.values.spec import Job
 
 if TYPE_CHECKING:

@@ -17,9 +17,11 @@ from mgpu.catalog.repositories import loaded
 from mgpu.catalog.shards import equal_shares, fp8, fp8_cache, heads_as_placed, heads_as_said, new_enough, on_gpus
 from mgpu.memory import estimates_of
 from mgpu.memory.limits import limit_of
+from mgpu.values.asking import listed_and_asked
 from mgpu.values.command import Probe
-from mgpu.values.engine import Complaint, Engine, Hub, Naming, Spelling, listed_and_asked, said
+from mgpu.values.engine import Complaint, Engine, Hub, Naming, Spelling
 from mgpu.values.plan import Task
+from mgpu.values.said import said
 from mgpu.values.spec import Job
 
 if TYPE_CHECKING:

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 
 from mgpu.catalog.repositories import local, pipeline
 from mgpu.memory import estimates_of
-from mgpu.values.engine import Complaint, Engine, Hub, Spelling, degree, said, threads, written
+from mgpu.values.engine import Complaint, Engine, Hub, Spelling, threads
 from mgpu.values.plan import Task
+from mgpu.values.said import degree, said, written
 from mgpu.values.spec import Job
 
 if TYPE_CHECKING:

@@ -13,10 +13,10 @@ from typing import Any, NamedTuple
 
 from mgpu.catalog.engine_memory import gib
 from mgpu.memory.serving import answered, corrected, number
-from mgpu.values.engine import said
 from mgpu.values.memory import GIB, Correction, Estimate, Line, span
 from mgpu.values.model import Model
 from mgpu.values.plan import Task
+from mgpu.values.said import said
 
 PER_PIXEL = 4.45 * GIB / 2**20
 """Bytes at the peak for each pixel beyond what was loaded: 4.0 to 5.2 GiB for a picture of a million."""

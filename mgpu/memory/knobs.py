@@ -11,9 +11,9 @@ from mgpu.catalog.engine_memory import constant
 from mgpu.catalog.models import by_name
 from mgpu.catalog.variants import variants
 from mgpu.memory.serving import number, on, weight_format
-from mgpu.values.engine import said, written
 from mgpu.values.memory import Knob
 from mgpu.values.plan import Task
+from mgpu.values.said import said, written
 
 FILES = ("Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M", "Q3_K_M", "Q2_K")
 """Kinds of GGUF files from large to small, as most repositories have them."""

@@ -18,11 +18,11 @@ from mgpu.memory.cache import cached, held
 from mgpu.memory.layers import Device, Load
 from mgpu.memory.serving import USUAL_CONTEXT, answered, corrected, known, whole
 from mgpu.memory.weights import format_of
-from mgpu.values.engine import said
 from mgpu.values.machine import Gpu
 from mgpu.values.memory import MIB, Cache, Correction, Estimate, Line, exactly, span
 from mgpu.values.model import Model, Stored
 from mgpu.values.plan import Task
+from mgpu.values.said import said
 
 ENGINE = "llamacpp"
 BLOCKS = {

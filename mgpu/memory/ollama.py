@@ -12,10 +12,10 @@ from dataclasses import replace
 
 from mgpu.memory import llamacpp
 from mgpu.memory.serving import number, whole
-from mgpu.values.engine import said
 from mgpu.values.memory import GIB, Correction, Estimate, Unknown
 from mgpu.values.model import Model
 from mgpu.values.plan import Task
+from mgpu.values.said import said
 
 BY_MEMORY = ((24, 4096), (48, 32768))
 """GPUs that have less than so many GiB together: the context that it takes."""

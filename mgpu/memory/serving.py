@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 from mgpu.catalog.engine_memory import constant
 from mgpu.catalog.flags import numbers
 from mgpu.memory.weights import format_of, on_gpu
-from mgpu.values.engine import said
 from mgpu.values.machine import Gpu
 from mgpu.values.memory import GIB, MIB, Correction, Estimate, Line, Source, Span, Unknown, exactly, span
 from mgpu.values.model import Model
 from mgpu.values.plan import Task
+from mgpu.values.said import said
 from mgpu.values.spec import Job
 
 if TYPE_CHECKING:

@@ -31,10 +31,10 @@ from mgpu.memory.serving import (
 )
 from mgpu.memory.vllm_peak import Batch, Place
 from mgpu.memory.weights import on_gpu, stages
-from mgpu.values.engine import said
 from mgpu.values.memory import MIB, Cache, Correction, Estimate, Line, span
 from mgpu.values.model import Model
 from mgpu.values.plan import Task
+from mgpu.values.said import said
 
 ENGINE = "sglang"
 GROWTH = ((20, 2048, 8, 8), (35, 4096, 48, 160), (60, 4096, 32, 160), (160, 8192, 256, 512))

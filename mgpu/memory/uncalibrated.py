@@ -28,10 +28,10 @@ from mgpu.memory.serving import (
 )
 from mgpu.memory.vllm_peak import Batch, Place
 from mgpu.memory.weights import on_gpu, stages
-from mgpu.values.engine import said
 from mgpu.values.memory import GIB, Cache, Correction, Estimate, Line, Span, span
 from mgpu.values.model import Model
 from mgpu.values.plan import Task
+from mgpu.values.said import said
 
 SHARES = {
     "lmdeploy": (("cache-max-entry-count",), 0.8),

@@ -34,11 +34,11 @@ from mgpu.memory.serving import (
 from mgpu.memory.vllm_cache import BLOCK, Blocks, Shape, blocks, cache_tokens
 from mgpu.memory.vllm_peak import ENGINE, Batch, Joined, Place
 from mgpu.memory.weights import checkpoint, format_of, on_gpu, rotary, stages
-from mgpu.values.engine import said
 from mgpu.values.machine import Gpu
 from mgpu.values.memory import MIB, Cache, Correction, Estimate, Line, span
 from mgpu.values.model import Model
 from mgpu.values.plan import Task
+from mgpu.values.said import said
 
 QUANTIZED = ("fp32", "bf16", "fp16")
 """Formats that are not quantized."""

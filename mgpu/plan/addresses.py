@@ -7,7 +7,7 @@ from functools import partial
 
 from mgpu.errors import Problem
 from mgpu.spec.references import KEYS, asked, filled, texts
-from mgpu.values.engine import url
+from mgpu.values.asking import url
 from mgpu.values.plan import Task
 from mgpu.values.spec import Job, Spec
 

@@ -15,11 +15,12 @@ from mgpu.plan.reasons import best, lost, missing, named, overfull, unfit
 from mgpu.plan.speed import speed
 from mgpu.plan.sums import verdict_of
 from mgpu.values.choice import Choice, Decision
-from mgpu.values.engine import Engine, degree, said
+from mgpu.values.engine import Engine
 from mgpu.values.machine import Gpu, Link
 from mgpu.values.memory import Estimate, Unknown
 from mgpu.values.model import Model
 from mgpu.values.plan import Layout
+from mgpu.values.said import degree, said
 from mgpu.values.spec import Job
 from mgpu.values.speed import Policy, Workload
 

@@ -15,11 +15,12 @@ from mgpu.plan import sums
 from mgpu.plan.models import model_of
 from mgpu.spec.check import check
 from mgpu.spec.override import changed
-from mgpu.values.engine import nothing_of_the_hub, said, written
+from mgpu.values.engine import nothing_of_the_hub
 from mgpu.values.machine import Machine
 from mgpu.values.mark import Path
 from mgpu.values.memory import Estimate, Unknown, Verdict
 from mgpu.values.plan import Task
+from mgpu.values.said import said, written
 from mgpu.values.spec import Spec
 
 Estimating = Callable[[Spec], Union[tuple[Estimate, ...], Unknown]]

@@ -15,8 +15,8 @@ from mgpu.errors import Problem
 from mgpu.spec.notes import show
 from mgpu.spec.versions import image_of, version_of
 from mgpu.values.document import Document
-from mgpu.values.engine import written
 from mgpu.values.plan import Task
+from mgpu.values.said import written
 from mgpu.values.spec import Job, Spec
 
 VERSION = 1

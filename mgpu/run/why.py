@@ -69,7 +69,8 @@ def _empty(run: Run, events: Iterable[dict[str, Any]]) -> Reason:
 
 
 def _engine(data: dict[str, Any], task: str) -> str | None:
-    return next((command.get("engine") or None for command in data.get("commands", ()) if command["task"] == task), None)
+    engines = {command["task"]: command.get("engine") for command in data.get("commands", ())}
+    return engines.get(task) or None
 
 
 def _reason(run: Run, command: dict[str, Any], events: list[dict[str, Any]]) -> Reason:

@@ -21,8 +21,9 @@ from mgpu.spec.restarts import restart_complaints
 from mgpu.spec.shapes import Key, Record
 from mgpu.spec.versions import version_of
 from mgpu.values.document import Document
-from mgpu.values.engine import Complaint, Engine, written
+from mgpu.values.engine import Complaint, Engine
 from mgpu.values.mark import Path
+from mgpu.values.said import written
 from mgpu.values.secrets import secret_flag, secret_name, secret_value
 from mgpu.values.spec import Job, Spec
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from shlex import join
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from mgpu.values.command import Probe, Trial
+from mgpu.values.asking import given_probe
+from mgpu.values.command import Probe
 from mgpu.values.flag import plain
 from mgpu.values.mark import Path
 from mgpu.values.plan import Layout, Task
@@ -161,65 +161,12 @@ def by_uuid(_: str | None) -> Naming:
     return "uuid"
 
 
-def url(task: Task, path: str = "") -> str:
-    """Where the task is reached from this host: an address that listens everywhere is asked on the loopback."""
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(task.job.host, task.job.host)
-    return f"http://{f'[{host}]' if ':' in host else host}:{task.port}{path}"
-
-
-def said(job: Job, flag: str) -> Any:
-    """What the job gives this flag of its engine's, with hyphens or underscores; None where it does not."""
-    return job.args.get(written(job, flag))
-
-
-def written(job: Job, flag: str) -> str:
-    """The flag of this name as the spec writes it."""
-    return next((name for name in job.args if plain(name) == plain(flag)), flag)
-
-
-def degree(job: Job, flag: str) -> int:
-    """What the job gives a flag that counts GPUs: 1 where it gives none, or none that counts."""
-    value = said(job, flag)
-    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 1
-
-
-def secret(job: Job, name: str | None) -> str | None:
-    """The name, if the job has a secret that is called so."""
-    return name if any(secret.name == name for secret in job.secrets) else None
-
-
-def one_token(task: Task, model: str) -> Trial:
-    """The smallest completion: an API of OpenAI's shape answers it with a model that writes text."""
-    return Trial(url(task, "/v1/completions"), {"model": model, "prompt": "Hello", "max_tokens": 1})
-
-
-def listed_and_asked(task: Task, name_flag: str, key: str | None = None, within: float = 600.0) -> Probe:
-    """Ready when the model, by the name that `name_flag` gives it, is listed and writes a token: a broken one may be
-    healthy until it is asked. `key` is the variable that holds the server's key: both are then asked with it."""
-    served = said(task.job, name_flag) or task.job.model
-    name = served[0] if isinstance(served, (list, tuple)) else str(served)
-    return Probe("http", url(task, "/v1/models"), f'"{name}"', secret(task.job, key), within, one_token(task, name))
-
-
 def key_in_sight(job: Job, flags: Iterable[str], who: str, instead: str) -> Iterable[Complaint]:
     """Refuse a key that would stand in the command line, where everyone on the machine reads it."""
     for name in job.args:
         if plain(name) in flags:
             message = f"{who} takes {name} only as a word of its command line, where everyone on the machine reads it"
             yield Complaint(message, ("args", name), instead, key=True)
-
-
-def given_probe(task: Task) -> Probe | None:
-    """The probe that the spec's `ready` describes, for engines that have none of their own."""
-    ready = task.job.ready
-    within = ready.within or 600.0
-    if ready.http and task.port:
-        return Probe("http", url(task, ready.http), within=within)
-    if ready.tcp and task.port:
-        return Probe("tcp", url(task).removeprefix("http://"), within=within)
-    if ready.command:
-        return Probe("command", join(ready.command), within=within, argv=ready.command)
-    return Probe("log", ready.log, within=within) if ready.log else None
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from mgpu.values.asking import url
 from mgpu.values.command import Probe
-from mgpu.values.engine import Complaint, Spelling, said, url
+from mgpu.values.engine import Complaint, Spelling
 from mgpu.values.plan import Task
+from mgpu.values.said import said
 from mgpu.values.spec import Job
 
 OWNED = {

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import random
 import string
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import NamedTuple
@@ -159,3 +161,12 @@ def test_the_files_are_ones_that_people_can_mend() -> None:
     for path in Path(catalogue.FOLDER).glob("*.json"):
         text = path.read_text("utf-8")
         assert text == json.dumps(json.loads(text), indent=2, ensure_ascii=False) + "\n", path.name
+
+
+def test_it_needs_nothing_but_the_standard_library() -> None:
+    """As the keeper runs: isolated, and without anybody's packages."""
+    root = str(Path(__file__).parents[2])
+    code = f"import sys; sys.path.insert(0, {root!r}); from mgpu.run import diagnosis; "
+    code += "print(diagnosis.first('MemoryError', 1).id)"
+    ran = subprocess.run([sys.executable, "-I", "-S", "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stdout == "ram-python\n"

@@ -65,13 +65,22 @@ def test_the_leases_are_kept_meanwhile_and_stop_ends_it_at_once(host: Scene) -> 
 
 @pytest.mark.parametrize(("script", "code", "why"), [
     ("echo >> ran; no-such-program", 127, "what it is to execute cannot be executed"),
-    (f"echo >> ran; echo '{NO_ROOM}'; exit 1", 1, "once the weights are loaded nothing is left of the GPU memory"),
+    (f"echo >> ran; echo '{NO_ROOM}'; exit 1", 1, "once the weights are loaded nothing is left"),
 ])  # fmt: skip
 def test_what_cannot_help_is_not_repeated(host: Scene, script: str, code: int, why: str) -> None:
     done = host.mgpu("run", host.job(script, restart=TWICE))
     assert done.returncode == code
     assert "job is not started anew: " + why in done.stderr
     assert host.ran() == 1
+
+
+def test_one_cause_twice_in_a_row_is_enough(host: Scene) -> None:
+    words = (
+        "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 9.00 GiB. GPU 0 has a total capacity of 79 GiB"
+    )
+    done = host.mgpu("run", host.job(f"echo >> ran; echo '{words}'; exit 1", restart={"policy": "always", "max": 9}))
+    assert (done.returncode, host.ran()) == (1, 2), done.stderr
+    assert re.search("job is not started anew: .*, twice in a row", done.stderr)
 
 
 def test_what_is_no_program_is_not_tried_again(host: Scene) -> None:
