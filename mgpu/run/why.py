@@ -15,6 +15,7 @@ from mgpu.values.status import words
 STATES = {
     "unkept": "it runs without its keeper, which is gone: nobody starts it anew, and mgpu stop still ends it",
     "lost": "it is gone, and nobody saw it end: its keeper was killed, or the host went down",
+    "stuck": "it is over, and something still holds memory of its GPUs: mgpu ps names it, mgpu stop --reap ends it",
     "newer": "it was written by a newer mgpu, which can tell",
     "unreadable": "what was kept of it cannot be read",
 }
@@ -76,11 +77,19 @@ def _engine(data: dict[str, Any], task: str) -> str | None:
 def _reason(run: Run, command: dict[str, Any], events: list[dict[str, Any]]) -> Reason:
     task = command["task"]
     own = [event for event in events if event.get("task") == task]
-    last = {event["what"]: event for event in own}
+    ends = [at for at, event in enumerate(own) if event["what"] == "restarting"]
+    rests = bool(ends) and ends[-1] == len(own) - 1
+    life = own[ends[-2] + 1 if len(ends) > 1 else 0 :] if rests else own[ends[-1] + 1 :] if ends else own
+    last = {event["what"]: event for event in life}
     lost = run.state == "lost" and not {"ended", "failed"} & last.keys()
-    if not lost and not any(what in last for what in FAILURES):
-        return Reason(task, False, _well(run, command, last, events), log=_log(run, task))
-    return _failed(run, command, last, _how(run, last, lost))
+    again = f"; it was started anew {len(ends)} time{'s' if len(ends) > 1 else ''}" if ends and not rests else ""
+    if not lost and not rests and not any(what in last for what in FAILURES):
+        return Reason(task, False, _well(run, command, last, events) + again, log=_log(run, task))
+    if rests:
+        last["failed"] = last["restarting"]
+        again = f"; it is to be started anew ({last['restarting'].get('nth')} of {last['restarting'].get('most')})"
+    gave_up = f", and is not started anew: {last['gave-up'].get('why')}" if "gave-up" in last else ""
+    return _failed(run, command, last, _how(run, last, lost) + again + gave_up)
 
 
 def _log(run: Run, task: str) -> str | None:
@@ -101,7 +110,7 @@ def _well(run: Run, command: dict[str, Any], last: dict[str, dict[str, Any]], ev
         return "nothing is wrong with it: it ended well"
     if not run.alive:
         return "it was never started" if "started" not in last else f"it is {run.state}"
-    gone = f", but {STATES['unkept']}" if run.state == "unkept" else ""
+    gone = f", but {STATES[run.state]}" if run.state in ("unkept", "stuck") else ""
     if "started" not in last:
         needs = ", ".join(f"{name} to be {what}" for name, what in command["needs"].items())
         return f"it waits for {needs}" + gone if needs else "it is about to start" + gone

@@ -98,6 +98,15 @@ def test_of_one_that_is_not_ready_its_probe_is_asked(host: Host) -> None:
     host.mgpu("stop", "--now", "starts")
 
 
+def test_of_one_that_was_started_anew_its_last_life_is_told(host: Host) -> None:
+    once = f"test -e {host.folder}/once && exec sleep 60; touch {host.folder}/once; exit 7"
+    restart = {"policy": "on-failure", "max": 3}
+    host.mgpu("run", "--detach", host.task(once, "again", restart=restart))
+    eventually(lambda: "started anew 1 time" in why(host, "again")[0]["how"], "it was started anew")
+    assert "nothing is wrong with it: it is ready" in why(host, "again")[0]["how"]
+    host.mgpu("stop", "--now", "again")
+
+
 def test_a_run_that_nobody_saw_end_is_told_by_its_log(host: Host) -> None:
     script = f"grep -v '^# ' {LOGS / 'gpu-lost.2.log'}; echo $$; sleep 60"
     host.mgpu("run", "--detach", host.task(script, "lost"))
