@@ -210,7 +210,7 @@ def test_shares_wait_for_room_and_not_for_a_whole_gpu(host: Scene) -> None:
         assert done.returncode == 0, done.stderr
     third = waits(host, host.task("echo third", "third", gpus={"count": 1, "share": "40GiB"}))
     assert host.mgpu("run", host.task("true", "late", gpus={"count": 1, "share": "1GiB"})).returncode == 75
-    assert host.mgpu("stop", "one").returncode == 0
+    assert host.mgpu("stop", "two").returncode == 0
     assert ended(third) == "third\n"
 
 
