@@ -231,15 +231,29 @@ def noted(resources: Iterable[str]) -> dict[str, list[Holder]]:
     return found
 
 
-def free(resources: Iterable[str]) -> dict[str, int]:
-    """Those of the resources whose lock nobody holds, each with the time (ns) of the last writing to its file: a taker
-    writes there, so one that was taken and let go since the last look is told from one that was not."""
+def free(resources: Iterable[str], shares: Mapping[str, Share] | None = None) -> dict[str, int]:
+    """Those of the resources whose lock nobody holds, and those in `shares` of which so much can be had in one piece,
+    each with the time (ns) of the last writing to its file: a taker writes there, so one that was taken and let go since
+    the last look is told from one that was not."""
     found: dict[str, int] = {}
     for name in resources:
         with suppress(OSError):
-            if not locks.held(_path(name)):
+            share = (shares or {}).get(name)
+            if _has_room(_path(name), share) if share else not locks.held(_path(name)):
                 found[name] = _written(name)
     return found
+
+
+def _has_room(path: str, share: Share) -> bool:
+    """Whether a piece of the card that large is nobody's."""
+    try:
+        handle = locks.opened(path)
+    except FileNotFoundError:
+        return True
+    try:
+        return locks.somewhere(handle, share.mib, share.of) is not None
+    finally:
+        os.close(handle)
 
 
 def _written(resource: str) -> int:

@@ -11,6 +11,7 @@ from mgpu.errors import NoRoom
 from mgpu.machine import leases
 from mgpu.machine.tickets import Queue, Ticket, join
 from mgpu.plan import hopes, turn
+from mgpu.plan.shares import MIB
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,7 +52,7 @@ class Line:
 
     def glance(self) -> None:
         """Remember which locks are free before the machine is looked at: what comes free meanwhile is seen after it."""
-        self.free = leases.free(self.uses)
+        self.free = self.frees(self.uses)
 
     def look(self, machine: Machine, wait: bool) -> Machine:
         """The machine as it is left to this run by those before it; with `wait` it joins them."""
@@ -67,6 +68,13 @@ class Line:
     def uses(self) -> frozenset[str]:
         """Every resource that it may ever get."""
         return frozenset().union(*(want.of for want in self.wants))
+
+    def frees(self, resources: Iterable[str]) -> dict[str, int]:
+        """Those that locks do not keep it from taking; of a GPU that is shared, where there is room for a share. As
+        `leases.free`."""
+        least, gpus = hopes.least_share(self.spec), self.machine.gpus if self.machine else ()
+        shares = {gpu.id: leases.Share(least // MIB, gpu.memory // MIB) for gpu in gpus if least}
+        return leases.free(resources, shares)
 
     @property
     def until(self) -> float | None:
@@ -130,7 +138,7 @@ class Line:
             if not _could(self.wants, may):
                 tell(f"behind {before[-1]}")
                 continue
-            free = leases.free(may)
+            free = self.frees(may)
             if not _could(self.wants, free):
                 tell(self.held(may - free.keys()))
             elif may - self.may or free.items() - self.free.items() or time.monotonic() > deadline:
