@@ -60,6 +60,11 @@ def plain(spec: Spec) -> bool:
     )
 
 
+def least_share(spec: Spec) -> int | None:
+    """The smallest share of a GPU that a job of the spec wants, in bytes; None where none wants one."""
+    return min((job.gpus.share for job in spec.jobs if job.gpus.share), default=None)
+
+
 def busy(machine: Machine) -> frozenset[str]:
     """The ids of the GPUs that nobody could be given now, whoever asks."""
     everyone = replace(machine, mask=None)

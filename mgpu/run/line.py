@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 
 from mgpu.errors import NoRoom
 from mgpu.machine import watch
+from mgpu.machine.leases import Share
 from mgpu.machine.tickets import Queue, Ticket, join
 from mgpu.plan import hopes, turn
+from mgpu.plan.shares import MIB
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,7 +44,6 @@ class Line:
     def __init__(self, spec: Spec, run: str, priority: int = 0) -> None:
         self.spec, self.run, self.priority = spec, run, priority
         self.lasts = hopes.holds(spec)
-        self.partly = any(job.gpus.share for job in spec.jobs)
         self.queue = Queue()
         self.ticket: Ticket | None = None
         self.machine: Machine | None = None
@@ -53,7 +54,7 @@ class Line:
 
     def glance(self) -> None:
         """Remember which locks are free before the machine is looked at: what comes free meanwhile is seen after it."""
-        self.free = watch.free(self.uses, self.partly)
+        self.free = self.frees(self.uses)
 
     def look(self, machine: Machine, wait: bool) -> Machine:
         """The machine as it is left to this run by those before it; with `wait` it joins them."""
@@ -71,6 +72,13 @@ class Line:
     def uses(self) -> frozenset[str]:
         """Every resource that it may ever get."""
         return frozenset().union(*(want.of for want in self.wants))
+
+    def frees(self, resources: Iterable[str]) -> dict[str, int]:
+        """Those that locks do not keep it from taking; of a GPU that is shared, where there is room for a share. As
+        `watch.free`."""
+        least, gpus = hopes.least_share(self.spec), self.machine.gpus if self.machine else ()
+        shares = {gpu.id: Share(least // MIB, gpu.memory // MIB) for gpu in gpus if least}
+        return watch.free(resources, shares)
 
     @property
     def until(self) -> float | None:
@@ -137,7 +145,7 @@ class Line:
             if not _could(self.wants, may):
                 tell(f"behind {before[-1]}")
                 continue
-            free = watch.free(may, self.partly)
+            free = self.frees(may)
             if not _could(self.wants, free):
                 tell(self.held(may - free.keys()))
             elif may - self.may or free.items() - self.free.items() or time.monotonic() > deadline:
