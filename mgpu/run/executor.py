@@ -158,8 +158,8 @@ def _taken(
         holder = leases.Holder(run.id, run.name, runs.user(), time.time(), boxed=boxed, until=place.until)
         with leases.take(gpus, ports, holder, _shares(compiled.plan)) as lease:
             place.check({*gpus, *map(port_name, ports)})
-            place.leave()
             preflight.ports(ports)
+            place.leave()
             configs.write(compiled.commands, folder)
             _write(run, compiled, content, place.record(holder.tick))
             state.note(run.folder, "kept", pid=keeper.process.pid)
