@@ -178,7 +178,7 @@ def _joined(names: list[str]) -> str:
     """GPUs by their numbers, after one word."""
     numbers = [name.removeprefix("GPU ") for name in names if name.startswith("GPU ")]
     others = [name for name in names if not name.startswith("GPU ")]
-    return ", ".join([f"GPU {','.join(numbers)}", *others] if numbers else others)
+    return ", ".join([f"GPU{'s' if len(numbers) > 1 else ''} {','.join(numbers)}", *others] if numbers else others)
 
 
 def _could(wants: Iterable[Want], free: Iterable[str]) -> bool:
