@@ -17,7 +17,20 @@ from mgpu.machine import locks, notes
 from mgpu.machine.claims import Look
 from mgpu.machine.notes import Holder
 
-__all__ = ["Clash", "Holder", "Lease", "Part", "Share", "folder", "free", "holders", "ports", "read", "take", "tidy"]
+__all__ = [
+    "Clash",
+    "Holder",
+    "Lease",
+    "Part",
+    "Share",
+    "folder",
+    "holders",
+    "lock_file",
+    "ports",
+    "read",
+    "take",
+    "tidy",
+]
 
 ENDING = ".lock"
 
@@ -214,56 +227,8 @@ def _runs(parts: Iterable[Part]) -> set[str]:
     return {part.by.run for part in parts if part.by}
 
 
-def noted(resources: Iterable[str]) -> dict[str, list[Holder]]:
-    """By resource, a GPU's id or ``port-<n>``, the notes of those who hold a lock on it; free ones are left out, and a
-    holder without a note has none."""
-    found: dict[str, list[Holder]] = {}
-    for name in resources:
-        try:
-            handle = locks.opened(_path(name))
-        except OSError:
-            continue
-        try:
-            if locks.locked(handle):
-                found[name] = [note for start, note in notes.every(handle) if locks.locked(handle, start, 1)]
-        finally:
-            os.close(handle)
-    return found
-
-
-def free(resources: Iterable[str], shares: Mapping[str, Share] | None = None) -> dict[str, int]:
-    """Those of the resources whose lock nobody holds, and those in `shares` of which so much can be had in one piece,
-    each with the time (ns) of the last writing to its file: a taker writes there, so one that was taken and let go since
-    the last look is told from one that was not."""
-    found: dict[str, int] = {}
-    for name in resources:
-        with suppress(OSError):
-            share = (shares or {}).get(name)
-            if _has_room(_path(name), share) if share else not locks.held(_path(name)):
-                found[name] = _written(name)
-    return found
-
-
-def _has_room(path: str, share: Share) -> bool:
-    """Whether a piece of the card that large is nobody's."""
-    try:
-        handle = locks.opened(path)
-    except FileNotFoundError:
-        return True
-    try:
-        return locks.somewhere(handle, share.mib, share.of) is not None
-    finally:
-        os.close(handle)
-
-
-def _written(resource: str) -> int:
-    try:
-        return os.stat(_path(resource)).st_mtime_ns
-    except FileNotFoundError:
-        return 0
-
-
-def _path(resource: str) -> str:
+def lock_file(resource: str) -> str:
+    """The lock file of a resource: a GPU's id, or ``port-<n>``."""
     kind, what = ("port", resource.removeprefix("port-")) if resource.startswith("port-") else ("gpu", resource)
     return os.path.join(locks.place(), _file(kind, what))
 

@@ -8,7 +8,7 @@ from itertools import count
 from typing import TYPE_CHECKING
 
 from mgpu.errors import NoRoom
-from mgpu.machine import leases
+from mgpu.machine import leases, openings
 from mgpu.machine.tickets import Queue, Ticket, join
 from mgpu.plan import hopes, turn
 from mgpu.plan.shares import MIB
@@ -71,10 +71,10 @@ class Line:
 
     def frees(self, resources: Iterable[str]) -> dict[str, int]:
         """Those that locks do not keep it from taking; of a GPU that is shared, where there is room for a share. As
-        `leases.free`."""
+        `openings.free`."""
         least, gpus = hopes.least_share(self.spec), self.machine.gpus if self.machine else ()
         shares = {gpu.id: leases.Share(least // MIB, gpu.memory // MIB) for gpu in gpus if least}
-        return leases.free(resources, shares)
+        return openings.free(resources, shares)
 
     @property
     def until(self) -> float | None:
@@ -99,7 +99,7 @@ class Line:
         """When what is held comes free. What has been held too long already may be held for ever."""
         gpus = self.machine.gpus if self.machine else ()
         found: dict[str, float | None] = dict.fromkeys(hopes.busy(self.machine) if self.machine else ())
-        for name, notes in leases.noted({gpu.id for gpu in gpus} | self.uses).items():
+        for name, notes in openings.noted({gpu.id for gpu in gpus} | self.uses).items():
             times = [note.until for note in notes if note.until is not None and note.until > _now()]
             found[name] = max(times) if times and len(times) == len(notes) else None
         return {name: end for name, end in found.items() if name not in set(mine)}
@@ -148,7 +148,7 @@ class Line:
 
     def held(self, resources: Iterable[str]) -> str:
         """What is waited for, and who has it."""
-        names = {name: sorted({str(n) for n in notes}) for name, notes in leases.noted(resources).items()}
+        names = {name: sorted({str(n) for n in notes}) for name, notes in openings.noted(resources).items()}
         by: dict[str, list[str]] = {}
         for name in sorted(names, key=self.called):
             by.setdefault(" and ".join(names[name]) or "a run that left no name", []).append(self.called(name))
