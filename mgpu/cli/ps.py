@@ -147,7 +147,8 @@ def _restarting(last: dict[str, Any]) -> str:
     import math
     import time
 
-    left = math.ceil(float(last["time"]) + float(last["after"]) - time.time())
+    after = float(last["after"])
+    left = math.ceil(min(after, float(last["time"]) + after - time.time()))  # a clock may have been set back
     when = f" in {left} s" if left > 0 else ""
     return f"restarting{when} ({last['nth']} of {last['most']})"
 

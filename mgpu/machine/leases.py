@@ -17,7 +17,7 @@ from mgpu.machine import locks, notes
 from mgpu.machine.claims import Look
 from mgpu.machine.notes import Holder
 
-__all__ = ["Clash", "Holder", "Lease", "Part", "Share", "folder", "free", "holders", "ports", "read", "take", "tidy"]
+__all__ = ["Clash", "Holder", "Lease", "Part", "Share", "folder", "holders", "ports", "read", "take", "tidy"]
 
 ENDING = ".lock"
 
@@ -148,6 +148,12 @@ def _one(path: str, share: Share | None, lease: Lease) -> tuple[int, str | None]
     return handle, None if locks.current(handle, path) else "somebody who is removing the folder of the leases"
 
 
+def path_of(resource: str) -> str:
+    """The lock file of a resource: a GPU's id, or ``port-<number>``."""
+    kind, what = ("port", resource.removeprefix("port-")) if resource.startswith("port-") else ("gpu", resource)
+    return os.path.join(locks.place(), _file(kind, what))
+
+
 def _file(kind: str, what: str) -> str:
     return f"{kind}-{what.replace('/', '_')}{ENDING}"
 
@@ -212,46 +218,6 @@ def _parts(handle: int) -> list[Part]:
 
 def _runs(parts: Iterable[Part]) -> set[str]:
     return {part.by.run for part in parts if part.by}
-
-
-def noted(resources: Iterable[str]) -> dict[str, list[Holder]]:
-    """By resource, a GPU's id or ``port-<n>``, the notes of those who hold a lock on it; free ones are left out, and a
-    holder without a note has none."""
-    found: dict[str, list[Holder]] = {}
-    for name in resources:
-        try:
-            handle = locks.opened(_path(name))
-        except OSError:
-            continue
-        try:
-            if locks.locked(handle):
-                found[name] = [note for start, note in notes.every(handle) if locks.locked(handle, start, 1)]
-        finally:
-            os.close(handle)
-    return found
-
-
-def free(resources: Iterable[str]) -> dict[str, int]:
-    """Those of the resources whose lock nobody holds, each with the time (ns) of the last writing to its file: a taker
-    writes there, so one that was taken and let go since the last look is told from one that was not."""
-    found: dict[str, int] = {}
-    for name in resources:
-        with suppress(OSError):
-            if not locks.held(_path(name)):
-                found[name] = _written(name)
-    return found
-
-
-def _written(resource: str) -> int:
-    try:
-        return os.stat(_path(resource)).st_mtime_ns
-    except FileNotFoundError:
-        return 0
-
-
-def _path(resource: str) -> str:
-    kind, what = ("port", resource.removeprefix("port-")) if resource.startswith("port-") else ("gpu", resource)
-    return os.path.join(locks.place(), _file(kind, what))
 
 
 def ports() -> tuple[int, ...]:

@@ -107,7 +107,15 @@ def ranges(handle: int, start: int = 0, length: int = 0) -> list[tuple[int, int]
 
 
 def lock_somewhere(handle: int, length: int, end: int) -> int | None:
-    """Lock the first `length` bytes below `end` that lie together and that nobody holds; where they start, or None.
+    """Lock the first `length` bytes below `end` that lie together and that nobody holds; where they start, or None."""
+    while (start := somewhere(handle, length, end)) is not None:
+        if lock(handle, start, length):
+            return start
+    return None
+
+
+def somewhere(handle: int, length: int, end: int) -> int | None:
+    """Where the first `length` bytes below `end` start that lie together and that nobody else holds; None without any.
 
     A placement that overlaps a lock of somebody's fails wherever it starts before that lock's end, so none is missed.
     """
@@ -115,12 +123,10 @@ def lock_somewhere(handle: int, length: int, end: int) -> int | None:
     while start + length <= end:
         other = blocker(handle, start, length)
         if other is None:
-            if lock(handle, start, length):
-                return start
-        elif other[1] == 0:
+            return start
+        if other[1] == 0:
             return None
-        else:
-            start = other[0] + other[1]
+        start = other[0] + other[1]
     return None
 
 

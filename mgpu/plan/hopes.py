@@ -50,12 +50,19 @@ def _holds(job: Job) -> float | None:
 
 
 def plain(spec: Spec) -> bool:
-    """Whether what a spec wants is just so many GPUs out of some, and all of it at once: then it is known beforehand
-    on which it could start."""
+    """Whether what a spec wants is just so many whole GPUs out of some, and all of it at once: then it is known
+    beforehand on which it could start."""
     return all(
-        job.gpus.count is not None and not job.gpus.link and not job.gpus.memory and "done" not in job.needs.values()
+        job.gpus.count is not None
+        and not (job.gpus.link or job.gpus.memory or job.gpus.share)
+        and "done" not in job.needs.values()
         for job in spec.jobs
     )
+
+
+def least_share(spec: Spec) -> int | None:
+    """The smallest share of a GPU that a job of the spec wants, in bytes; None where none wants one."""
+    return min((job.gpus.share for job in spec.jobs if job.gpus.share), default=None)
 
 
 def busy(machine: Machine) -> frozenset[str]:

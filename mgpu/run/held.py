@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from mgpu.errors import HostError
-from mgpu.machine import processes
+from mgpu.machine import processes, watch
 from mgpu.machine.meter import Meter
 from mgpu.run import proof, state
 
@@ -56,8 +56,12 @@ def refusal(run: Run, event: dict[str, Any]) -> HostError:
 
 
 def proven(run: Run) -> dict[str, Any] | None:
-    """Ask the driver oneself, as the keeper of a run that has none would; the event, noted, where a GPU is held."""
+    """Ask the driver oneself, as the keeper of a run that has none would; the event, noted, where a GPU is held.
+
+    What another run has leased since is that run's, whatever is in use there.
+    """
     gpus = {gpu for command in run.data.get("commands", ()) for gpu in command["gpus"]}
+    gpus &= watch.free(gpus).keys()
     if not gpus or "id" not in run.data:
         return None
     meter = Meter(gpus, os.environ)

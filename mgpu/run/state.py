@@ -21,6 +21,8 @@ __all__ = ["events", "folder", "identity", "log", "note", "read", "root", "settl
 
 FORMAT = 1
 LOCK = "keeper.lock"
+BEGIN = '{"time": '
+"""How the line of an event begins."""
 OVER = "over"
 """The name of the file that says that a run is over, so that nobody has to read how."""
 
@@ -63,7 +65,7 @@ def note(folder: str, what: str, task: str | None = None, **more: Any) -> None:
 
 
 def events(folder: str) -> Iterator[dict[str, Any]]:
-    """The events so far; a line that was cut off by a full disk is passed over."""
+    """The events so far; one that was cut off by a full disk is passed over, and not what follows in its line."""
     try:
         with open(os.path.join(folder, "events.jsonl"), encoding="utf-8", errors="replace") as file:
             lines = file.readlines()
@@ -71,7 +73,7 @@ def events(folder: str) -> Iterator[dict[str, Any]]:
         return
     for line in lines:
         try:
-            event = json.loads(line)
+            event = json.loads(line[max(0, line.rfind(BEGIN)) :])
         except (ValueError, RecursionError):
             continue
         if isinstance(event, dict) and "what" in event:

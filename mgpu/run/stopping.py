@@ -18,23 +18,31 @@ SLACK = 5.0
 
 def ask(folder: str, now: bool = False) -> bool:
     """Ask the keeper to stop its run, with grace or `now`. False where there is no keeper."""
-    pid = next((event.get("pid") for event in state.events(folder) if event["what"] == "kept"), None)
-    if not isinstance(pid, int) or not locks.held(os.path.join(folder, state.LOCK)):
+    if not locks.held(os.path.join(folder, state.LOCK)):
         return False
-    keeper = processes.read(pid)
-    return (
-        keeper is not None
-        and _is_keeper(pid, folder)
-        and processes.send(keeper, signal.SIGQUIT if now else signal.SIGTERM)
-    )
+    keeper = _keeper(folder)
+    return keeper is not None and processes.send(keeper, signal.SIGQUIT if now else signal.SIGTERM)
+
+
+def _keeper(folder: str) -> processes.Process | None:
+    """The keeper of the run: the one that an event names, or where a full disk lost that, the one of this folder."""
+    noted = next((event.get("pid") for event in state.events(folder) if event["what"] == "kept"), None)
+    pids = [noted] if isinstance(noted, int) else processes.pids()
+    return next((processes.read(pid) for pid in pids if _is_keeper(pid, folder)), None)
 
 
 def _is_keeper(pid: int, folder: str) -> bool:
+    words = _words(pid)
+    return os.fsencode(folder) in words and any(word.endswith(b"keeper.py") for word in words)
+
+
+def _words(pid: int) -> list[bytes]:
+    """The command line of a process; nothing where it is gone."""
     try:
         with open(f"/proc/{pid}/cmdline", "rb") as file:
-            return os.fsencode(folder) in file.read().split(b"\0")
+            return file.read().split(b"\0")
     except OSError:
-        return False
+        return []
 
 
 def stop(run: runs.Run, now: bool = False, reap: bool = False) -> None:
@@ -130,11 +138,7 @@ def _signal(run: runs.Run, commands: Iterable[dict[str, Any]], now: bool) -> Non
 
 
 def _stands_in(pid: int) -> bool:
-    try:
-        with open(f"/proc/{pid}/cmdline", "rb") as file:
-            return b"mgpu.run.container" in file.read().split(b"\0")
-    except OSError:
-        return False
+    return b"mgpu.run.container" in _words(pid)
 
 
 def _left(run: runs.Run) -> list[str]:

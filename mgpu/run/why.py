@@ -164,7 +164,10 @@ def _failed(run: Run, command: dict[str, Any], last: dict[str, dict[str, Any]], 
     code = last["failed"].get("code") if "failed" in last else None
     shown = diagnosis.every(text, None if "late" in last else code, engine)
     sight = _sight(last, engine)
+    card = _reported(run, command, last)
     base = Reason(task, True, how, log=_log(run, task))
+    if card:
+        return _told(base, card, run, shown)
     if sight and sight.known:
         return _told(base, sight.known, run, shown)
     if shown and not (sight and sight.settled):
@@ -173,6 +176,16 @@ def _failed(run: Run, command: dict[str, Any], last: dict[str, dict[str, Any]], 
     if not sight:
         return base
     return base._replace(cause=sight.why, change=(sight.hint,) if sight.hint else ())
+
+
+def _reported(run: Run, command: dict[str, Any], last: dict[str, dict[str, Any]]) -> Cause | None:
+    """What the driver has reported of the task's GPUs."""
+    if "started" not in last or not command["gpus"]:
+        return None
+    from mgpu.run import reported
+
+    ended = last["failed"]["time"] if "failed" in last else time.time()
+    return reported.of(run.data, command, last["started"]["time"], ended)
 
 
 def _shorts(causes: Iterable[Cause], but: str = "") -> tuple[str, ...]:

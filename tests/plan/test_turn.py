@@ -162,6 +162,7 @@ def test_how_long_a_spec_holds_what_it_gets() -> None:
     assert plain(spec(task))
     assert not plain(spec(task.replace("gpus: 1", "gpus: all")))
     assert not plain(spec(task.replace("gpus: 1", "gpus: {count: 2, link: nvlink}")))
+    assert not plain(spec(task.replace("gpus: 1", "gpus: {share: 2GiB}")))
 
 
 def test_what_is_spoken_for_is_told_with_the_reason() -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.end_to_end.host import eventually
-from tests.run.scene import SOAK, Scene, Tally, judge, settled, told
+from tests.run.scene import JOB, SOAK, Scene, Tally, judge, settled, told
 
 ROUNDS = 10 if SOAK else 1
 TALLY = Tally()
@@ -175,3 +175,102 @@ def judge_orphan(docked: Scene, point: str) -> None:
         assert not docked.alive()
         assert docked.ran() == 0
     judge(docked)
+
+
+CRASHES = "echo >> ran; exit 3"
+SHARE: dict[str, object] = {"gpus": {"share": "20GiB"}}
+LATE: dict[str, tuple[Point, str, dict[str, object]]] = {
+    "in a back-off": (
+        {"file": "run/task.py", "name": "rest", "event": "return"}, CRASHES, {"restart": "on-failure"}
+    ),
+    "while it proves the end": ({"file": "run/witness.py", "name": "prove", "event": "call"}, CRASHES, {}),
+    "once the end is proven": ({"file": "run/witness.py", "name": "prove", "event": "return"}, CRASHES, {}),
+    "with the gate of a shared GPU": ({"file": "run/gates.py", "name": "open", "event": "return"}, JOB, SHARE),
+    "before the gate is left": ({"file": "run/gates.py", "name": "leave", "event": "call"}, JOB, SHARE),
+    "while it cuts a log": (
+        {"file": "run/logcut.py", "name": "punch", "event": "call"}, f"head -c 3000000 /dev/zero; {JOB}", {}
+    ),
+    "once it has cut a log": (
+        {"file": "run/logcut.py", "name": "punch", "event": "return"}, f"head -c 3000000 /dev/zero; {JOB}", {}
+    ),
+}  # fmt: skip
+SELDOM = ("once the end is proven", "before the gate is left", "once it has cut a log")
+"""Those that are tried in a soak alone."""
+WAITER: dict[str, Point] = {
+    "while it joins the queue": {"file": "machine/tickets.py", "name": "join", "event": "c_call:rename"},
+    "in the queue": {"file": "machine/tickets.py", "name": "join", "event": "return"},
+    "with its leases, in the queue": {"file": "machine/leases.py", "name": "take", "event": "return"},
+    "with its leases, out of it": {"file": "machine/tickets.py", "name": "leave", "event": "return"},
+}
+
+
+@rounds({name: point for name, (point, _, _) in LATE.items() if SOAK or name not in SELDOM})
+def test_the_keeper_of_a_run_under_way(host: Scene, point: str) -> None:
+    where, script, keys = LATE[point]
+    with TALLY(f"keeper, {point}"):
+        spec = host.job(script, **keys)
+        runner = host.start("run", spec, **host.armed(role="keeper", **where), MGPU_LOG_BYTES="131072")
+        runner.communicate(timeout=30)
+        assert (runner.returncode, host.hit()) == (125, 1)
+        if keys is SHARE:
+            judge_share(host)
+        else:
+            judge(host)
+        assert host.ran() == (point != "with the gate of a shared GPU")
+
+
+def judge_share(host: Scene) -> None:
+    """Nobody waits for the gate of somebody dead; what is left of the first is still there beside the next."""
+    beside = host.mgpu("run", host.job("true", "beside", **SHARE))
+    assert beside.returncode == 0, beside.stderr
+    if host.alive():
+        assert host.mgpu("stop", "job").returncode == 0
+    settled(host)
+
+
+@rounds(WAITER if SOAK else {name: WAITER[name] for name in ("with its leases, in the queue",)})
+def test_a_runner_that_waits_in_the_queue(host: Scene, point: str) -> None:
+    with TALLY(f"runner with --wait, {point}"):
+        runner = host.start("run", "--wait", host.job(), **host.armed(role="runner", **WAITER[point]))
+        runner.communicate(timeout=30)
+        assert (runner.returncode, host.hit()) == (-signal.SIGKILL, 1)
+        assert host.all_gpus("other").returncode == 0, "nobody waits for somebody dead"
+        settled(host)
+        assert host.ran() == 0
+
+
+SECOND: dict[str, Point] = {
+    "before create": {"file": "run/box.py", "name": "made", "event": "call"},
+    "after create": {"file": "run/box.py", "name": "made", "event": "return"},
+    "after start": {"file": "run/box.py", "name": "begin", "event": "return"},
+}
+
+
+@rounds(SECOND if SOAK else {"after create": SECOND["after create"]})
+@pytest.mark.parametrize("victims", ["kill", "kill parent"] if SOAK else ["kill"])
+def test_what_stands_for_a_container_that_was_started_anew(docked: Scene, point: str, victims: str) -> None:
+    with TALLY(f"stand-in of a second life, {point}, {victims}"):
+        spec = docked.job("echo >> ran; test $(wc -l < ran) = 2 || exit 3; exec sleep 1000", restart="on-failure")
+        runner = docked.start("run", spec, **docked.armed(role="standin", life=1, act=victims, **SECOND[point]))
+        eventually(docked.hit, "it comes to its point")
+        if victims == "kill":
+            eventually(lambda: docked.ran() == 2, "the container of the second life is gone on with")
+            assert len(docked.events("restarting")) == 1
+            judge(docked)
+        else:
+            runner.communicate(timeout=30)
+            judge(docked)
+        runner.communicate(timeout=30)
+        assert docked.ran() == 1 + (victims == "kill" or point == "after start")
+
+
+@pytest.mark.skipif(not SOAK, reason="as that of a process; under make soak")
+@pytest.mark.parametrize("event", ["call", "return"])
+def test_the_keeper_of_containers_in_a_back_off(docked: Scene, event: str) -> None:
+    with TALLY(f"keeper of a container, {event} of its back-off"):
+        point: Point = {"role": "keeper", "file": "run/task.py", "name": "rest", "event": event}
+        runner = docked.start("run", docked.job(CRASHES, restart="on-failure"), **docked.armed(**point))
+        runner.communicate(timeout=30)
+        assert (runner.returncode, docked.hit()) == (125, 1)
+        judge(docked)
+        assert docked.ran() == 1

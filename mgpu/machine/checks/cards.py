@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+from collections import Counter
 from collections.abc import Iterator
 
 from mgpu.catalog import xids
@@ -16,7 +16,6 @@ from mgpu.values.machine import Gpu
 
 GIB = 2**30
 NONE = skipped("no GPU answers")
-XID = re.compile(r"NVRM: Xid \((?:PCI:)?([0-9a-fA-F:.]+)\): (\d+)")
 RESET = "end its jobs, then: sudo nvidia-smi --gpu-reset -i {}"
 SLOWED = (
     (8 | 64, "broken", "hardware slows it for heat or power", "look at fans, dust and the power cables"),
@@ -68,16 +67,13 @@ def log(host: Host) -> Finding:
     lines = kernel.log(host)
     if lines is None:
         return skipped("the kernel's log may not be read: sudo dmesg | grep -e NVRM -e Xid")
-    found: dict[tuple[str, int], int] = {}
-    for match in filter(None, map(XID.search, lines)):
-        key = (match[1].lower(), int(match[2]))
-        found[key] = found.get(key, 0) + 1
+    found = Counter((report.bus, report.number) for report in kernel.reports(lines))
     rows = [_told(host, bus, xids.named(number), count) for (bus, number), count in found.items()]
     return worst(rows, ok("no Xid since the boot"))
 
 
 def _told(host: Host, bus: str, xid: Xid, count: int) -> Finding:
-    gpu = next((gpu for gpu in host.gpus if _short(gpu.bus_id) == _short(bus)), None)
+    gpu = next((gpu for gpu in host.gpus if kernel.short(gpu.bus_id) == bus), None)
     who = f"GPU {gpu.index}" if gpu else f"the card at {bus}"
     words = f"{who}: Xid {xid.number}{f' ({count} times)' if count > 1 else ''}, {xid.means}"
     number = gpu.index if gpu else bus
@@ -90,11 +86,6 @@ def _told(host: Host, bus: str, xid: Xid, count: int) -> Finding:
     if xid.action in ("", "update"):
         return warning(words, "docs.nvidia.com/deploy/xid-errors")
     return ok(f"{words}{': the job itself, not the card' if xid.action == 'job' else ''}")
-
-
-def _short(bus: str | None) -> str:
-    """A bus id as NVML, the kernel and the driver's log all write it: bus and device."""
-    return ":".join((bus or "").lower().split(".")[0].split(":")[-2:])
 
 
 def clocks(host: Host) -> Finding:

@@ -2,7 +2,8 @@
 
 Python imports this at the start of every program that has this folder on PYTHONPATH. MGPU_ARM holds JSON: `role` is
 runner, keeper or standin; `file` and `name` say which function, `event` when (call, return, or c_call:NAME and
-c_return:NAME for a built-in that it calls), `within` a function of mgpu that must be under way, `nth` which time;
+c_return:NAME for a built-in that it calls), `within` a function of mgpu that must be under way, `life` which of a
+container's lives it must be, `nth` which time;
 `act` is what to do: kill itself; kill its parent or the whole line up to the runner too; halt, to be gone on with; or
 ``set MODULE NAME NUMBER``, a constant of mgpu's that is too long for a test.
 `hits` is a folder: a file there for each time, so that what is started anew is killed only `times` times.
@@ -40,8 +41,10 @@ class Arm:
             act(self.point.get("act", "kill"))
 
     def _here(self, frame: FrameType) -> bool:
-        code, within = frame.f_code, self.point.get("within")
+        code, within, life = frame.f_code, self.point.get("within"), self.point.get("life")
         if code.co_name != self.point["name"] or not code.co_filename.endswith(self.point["file"]):
+            return False
+        if life is not None and getattr(frame.f_locals.get("self"), "life", None) != life:
             return False
         return within is None or within in callers(frame)
 
