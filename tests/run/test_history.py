@@ -70,6 +70,15 @@ def test_of_runs_of_one_name_ps_tells_the_older_by_their_ids(host: Scene) -> Non
     assert older["id"] in host.mgpu("why", older["id"], "--json").stdout
 
 
+def test_ps_says_of_a_task_that_it_never_started(host: Scene) -> None:
+    first = "{kind: task, command: [sh, -c, exit 3]}"
+    after = "{kind: task, command: ['true'], needs: {first: done}}"
+    spec = host.spec(f"kind: pipeline\njobs:\n  first: {first}\n  after: {after}\n")
+    assert host.mgpu("run", spec).returncode == 3
+    (run,) = host.runs()
+    assert [task["state"] for task in run["tasks"]] == ["failed with 3", "never started"]
+
+
 def test_events_are_followed_until_the_run_is_over(host: Scene) -> None:
     host.mgpu("run", "--detach", host.job("until [ -e go ]; do sleep 0.01; done", gpus=0))
     following = host.start("events", "job", "-f", "--json")
