@@ -43,13 +43,19 @@ def test_a_catalogue_name_is_model_engine_and_gpus(spec: Path) -> None:
         jobs = data.get("jobs", {"": data}).values()
         assert name.endswith(f"-{data['machine']}")
         assert any(f"-{job.get('engine', '')}-" in f"-{name}-" for job in jobs)
-        assert data["machine"].startswith(f"{sum(count(job) for job in jobs)}x")
+        whole, shared = ([count(job) for job in jobs if shares(job) is wanted] for wanted in (False, True))
+        assert data["machine"].startswith(f"{sum(whole) + max(shared, default=0)}x")
+
+
+def shares(job: Any) -> bool:
+    """Whether others may have a part of the GPUs of a job, too."""
+    return isinstance(job.get("gpus"), Mapping) and "share" in job["gpus"]
 
 
 def count(job: Any) -> int:
     """How many GPUs a job of a spec takes."""
     gpus = job.get("gpus", 0 if job["kind"] == "task" else 1)
-    return int(gpus["count"] if isinstance(gpus, Mapping) else gpus) * int(job.get("replicas", 1))
+    return int(gpus.get("count", 1) if isinstance(gpus, Mapping) else gpus) * int(job.get("replicas", 1))
 
 
 @EACH

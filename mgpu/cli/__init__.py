@@ -64,7 +64,8 @@ def _called(argv: Sequence[str]) -> int:
     if verb not in VERBS:
         return _answer(verb)
     module = import_module(f"mgpu.cli.{verb}")
-    parser = argparse.ArgumentParser(f"mgpu {verb}", description=f"{VERBS[verb].capitalize()}.", allow_abbrev=False)
+    summary = VERBS[verb][0].upper() + VERBS[verb][1:]
+    parser = argparse.ArgumentParser(f"mgpu {verb}", description=f"{summary}.", allow_abbrev=False)
     module.add(parser)
     return int(module.main(parser.parse_args(argv[1:])))
 

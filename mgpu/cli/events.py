@@ -22,7 +22,7 @@ PAUSE = 0.2
 def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", nargs="?", metavar="RUN", help="the name or the id of a run; all of them if left out")
     parser.add_argument("-f", "--follow", action="store_true", help="go on: until the run is over, or for ever")
-    parser.add_argument("--samples", action="store_true", help="its GPUs' memory, utilization and power as JSON lines")
+    parser.add_argument("--samples", action="store_true", help="what its GPUs did every 10 s, as JSON lines")
     parser.add_argument("--json", action="store_true", help="print them as JSON lines")
 
 
@@ -45,8 +45,15 @@ def _samples(options: argparse.Namespace) -> int:
 
     if not options.run:
         raise UsageError("the samples of which run?", "mgpu ps --all lists them")
-    for sample in samples.read(runs.named(options.run).folder):
+    run = runs.named(options.run)
+    found = samples.read(run.folder)
+    for sample in found:
         print(json.dumps(sample))
+    if not found:
+        import sys
+
+        why = "" if run.state == "running" else ": it had no GPU, or was over at once"
+        print(f"no sample of {run.name} is there{why}", file=sys.stderr)
     return 0
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import functools
+import re
 import sys
 from typing import Any
 
@@ -16,7 +17,13 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", metavar="RUN", help="the name or the id of a run")
     parser.add_argument("task", nargs="?", metavar="TASK", help="one of its tasks; all of them if left out")
     parser.add_argument("-f", "--follow", action="store_true", help="go on until the run is over")
-    parser.add_argument("--tail", type=int, metavar="N", help="begin with the last N lines of each log")
+    parser.add_argument("--tail", type=_lines, metavar="N", help="begin with the last N lines of each log")
+
+
+def _lines(word: str) -> int:
+    if not re.fullmatch("[0-9]{1,9}", word):
+        raise argparse.ArgumentTypeError(f"a number of lines is 0 or more, not {word!r}")
+    return int(word)
 
 
 def main(options: argparse.Namespace) -> int:

@@ -45,7 +45,8 @@ def main(options: argparse.Namespace) -> int:
         print("nothing runs" if not options.all else "nothing has run", file=sys.stderr)
         return 0
     if listed:
-        _table([("NAME", "TASK", "STATE", "GPUS", "PORT", "SINCE"), *(row for run in listed for row in _rows(run))])
+        rows = (row for run, name in _told(listed) for row in _rows(run, name))
+        _table([("NAME", "TASK", "STATE", "GPUS", "PORT", "SINCE"), *rows])
     if waiting:
         print(end="\n" if listed else "")
         _table([("WAITING", "USER", "PRIORITY", "PLACE", "SINCE", "WHY"), *map(_waits, _placed(waiting))])
@@ -94,14 +95,21 @@ def _waiter(placed: Placed) -> dict[str, Any]:
     }
 
 
-def _rows(run: Run) -> list[tuple[str, ...]]:
+def _told(listed: list[Run]) -> list[tuple[Run, str]]:
+    """Each with the word by which other verbs find it: its name, or its id where another is meant by the name."""
+    names = runs.called(listed)
+    return [(run, run.name if names[run.name] is run else run.id) for run in listed]
+
+
+def _rows(run: Run, name: str) -> list[tuple[str, ...]]:
+    """Its tasks, the first beside its `name`."""
     commands = run.data.get("commands", ())
     if not commands:
-        return [(run.name, "", WORDS.get(run.state, run.state), "", "", "")]
+        return [(name, "", WORDS.get(run.state, run.state), "", "", "")]
     indices = run.data.get("indices", {})
     return [
         (
-            run.name if not at else "",
+            name if not at else "",
             command["task"] if len(commands) > 1 else "",
             _state(run, run.tasks[command["task"]]) + _cause(run, command["task"]),
             _gpus(command, indices),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import signal
 import sys
 from dataclasses import replace
@@ -29,7 +30,9 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--name", metavar="NAME", help="another name than the spec's, for a second run of it")
     parser.add_argument("--detach", action="store_true", help="come back once it is started")
     parser.add_argument("--wait", action="store_true", help="wait in the machine's queue until the GPUs are free")
-    parser.add_argument("--priority", type=_priority, default=0, metavar="N", help="goes before those with less; 0")
+    parser.add_argument(
+        "--priority", type=_priority, default=0, metavar="N", help="goes before those with less; 0 if left out"
+    )
     parser.add_argument("--dry-run", action="store_true", help="print the commands for this host, and start nothing")
     parser.add_argument("--ignore-foreign", action="store_true", help="take GPUs although other processes use them")
     allow.add(parser)
@@ -46,10 +49,9 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 
 def _priority(word: str) -> int:
-    number = int(word)
-    if abs(number) > MOST_PRIORITY:
-        raise argparse.ArgumentTypeError(f"a priority is a number from -{MOST_PRIORITY} to {MOST_PRIORITY}")
-    return number
+    if not re.fullmatch(r"[+-]?[0-9]{1,9}", word) or abs(int(word)) > MOST_PRIORITY:
+        raise argparse.ArgumentTypeError(f"a priority is from -{MOST_PRIORITY} to {MOST_PRIORITY}, not {word!r}")
+    return int(word)
 
 
 def main(options: argparse.Namespace) -> int:

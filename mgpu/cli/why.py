@@ -60,7 +60,7 @@ def _lines(run: str, reason: Reason, many: bool) -> Iterator[str]:
     if reason.evidence or reason.tail:
         yield from _part("log", str(reason.log))
         yield from (f"{'':{INDENT}}| {line}" for line in reason.evidence or reason.tail)
-    elif reason.failed and reason.log is None:
+    elif reason.failed:
         yield from _part("log", "it has written nothing")
     if reason.source:
         yield from _part("source", reason.source)

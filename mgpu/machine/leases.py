@@ -17,20 +17,7 @@ from mgpu.machine import locks, notes
 from mgpu.machine.claims import Look
 from mgpu.machine.notes import Holder
 
-__all__ = [
-    "Clash",
-    "Holder",
-    "Lease",
-    "Part",
-    "Share",
-    "folder",
-    "holders",
-    "lock_file",
-    "ports",
-    "read",
-    "take",
-    "tidy",
-]
+__all__ = ["Clash", "Holder", "Lease", "Part", "Share", "folder", "holders", "ports", "read", "take", "tidy"]
 
 ENDING = ".lock"
 
@@ -161,6 +148,12 @@ def _one(path: str, share: Share | None, lease: Lease) -> tuple[int, str | None]
     return handle, None if locks.current(handle, path) else "somebody who is removing the folder of the leases"
 
 
+def path_of(resource: str) -> str:
+    """The lock file of a resource: a GPU's id, or ``port-<number>``."""
+    kind, what = ("port", resource.removeprefix("port-")) if resource.startswith("port-") else ("gpu", resource)
+    return os.path.join(locks.place(), _file(kind, what))
+
+
 def _file(kind: str, what: str) -> str:
     return f"{kind}-{what.replace('/', '_')}{ENDING}"
 
@@ -225,12 +218,6 @@ def _parts(handle: int) -> list[Part]:
 
 def _runs(parts: Iterable[Part]) -> set[str]:
     return {part.by.run for part in parts if part.by}
-
-
-def lock_file(resource: str) -> str:
-    """The lock file of a resource: a GPU's id, or ``port-<n>``."""
-    kind, what = ("port", resource.removeprefix("port-")) if resource.startswith("port-") else ("gpu", resource)
-    return os.path.join(locks.place(), _file(kind, what))
 
 
 def ports() -> tuple[int, ...]:

@@ -45,7 +45,7 @@ def refusal(wishes: list[Wish], copies: Sequence[Copy], machine: Machine, ignore
         gpus = [gpu for gpu in machine.gpus if gpu.index not in {other.index for other, _ in busy}] if share else []
         lines += [f"GPU {gpu.index} has {sums.gib(left(gpu))} of {sums.gib(gpu.memory)} GiB for shares" for gpu in gpus]
     foreign = not ignore_foreign and any(not unusable(gpu, machine, True, share) for gpu, _ in busy)
-    hint = "wait for them with --wait" if ever else "ask for fewer, or for a larger machine"
+    hint = "wait for them: mgpu run --wait" if ever else "ask for fewer, or for a larger machine"
     hint += "; use GPUs that others use too with --ignore-foreign" if foreign else ""
     return NoRoom("\n  ".join([message, *lines]), hint, ever)
 
@@ -59,7 +59,7 @@ def unfitting(spec: Spec, plan: Plan) -> NoRoom | None:
     message = f"{task.name} does not fit: {sums.told(task.memory, task.layout)}"
     later = sums.worst(_emptied(task, task.memory)) != "does not fit"
     if later:
-        return NoRoom(message, "it would fit were they empty: --wait waits for that", ever=True)
+        return NoRoom(message, "it would fit were they empty: mgpu run --wait waits for that", ever=True)
     from mgpu.plan.advice import advice
 
     instead = "".join(f"{sentence}\n        " for sentence in advice(spec, plan.machine, task))

@@ -6,6 +6,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -97,6 +98,8 @@ def start(
                     raise
                 why = refusal.message
             if terms.wait:
+                with suppress(NoRoom):
+                    _rehearsed(spec, machine, terms)
                 place.until_turn(tell, why)
             else:
                 time.sleep(PAUSE)
@@ -125,13 +128,19 @@ def _later(spec: Spec, machine: Machine, terms: Terms) -> bool:
     """Whether a spec that is said never to fit would once nobody is on the machine: what takes as many GPUs as it needs
     has been judged by those that are free."""
     from mgpu.plan.refusal import unfitting
-    from mgpu.plan.vacant import vacant
 
     try:
-        compiled = compile_spec(spec, replace(vacant(machine), mask=machine.mask), None, terms.ignore_foreign)
+        compiled = _rehearsed(spec, machine, terms)
     except NoRoom:
         return False
     return terms.force or unfitting(spec, compiled.plan) is None
+
+
+def _rehearsed(spec: Spec, machine: Machine, terms: Terms) -> Compiled:
+    """The spec compiled as if nobody were on the machine: afterwards all is at hand that its turn will need."""
+    from mgpu.plan.vacant import vacant
+
+    return compile_spec(spec, replace(vacant(machine), mask=machine.mask), None, terms.ignore_foreign)
 
 
 def _fetched(missing: list[str], before: set[str], fetch: Callable[[str], object]) -> None:

@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from mgpu.errors import HostError
-from mgpu.machine import openings, processes
+from mgpu.machine import processes, watch
 from mgpu.machine.meter import Meter
 from mgpu.run import proof, state
 
@@ -61,7 +61,7 @@ def proven(run: Run) -> dict[str, Any] | None:
     What another run has leased since is that run's, whatever is in use there.
     """
     gpus = {gpu for command in run.data.get("commands", ()) for gpu in command["gpus"]}
-    gpus &= openings.free(gpus).keys()
+    gpus &= watch.free(gpus).keys()
     if not gpus or "id" not in run.data:
         return None
     meter = Meter(gpus, os.environ)

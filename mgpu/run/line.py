@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from itertools import count
 from typing import TYPE_CHECKING
 
 from mgpu.errors import NoRoom
-from mgpu.machine import leases, openings
+from mgpu.machine import watch
+from mgpu.machine.leases import Share
 from mgpu.machine.tickets import Queue, Ticket, join
 from mgpu.plan import hopes, turn
 from mgpu.plan.shares import MIB
@@ -49,6 +50,7 @@ class Line:
         self.wants: tuple[Want, ...] = ()
         self.free: Mapping[str, int] = {}
         self.may: frozenset[str] = frozenset()
+        self.strange: frozenset[str] = frozenset()
 
     def glance(self) -> None:
         """Remember which locks are free before the machine is looked at: what comes free meanwhile is seen after it."""
@@ -60,6 +62,8 @@ class Line:
         if wait and not self.ticket:
             lasts = self.lasts if hopes.plain(self.spec) else None
             self.ticket = join(self.run, self.spec.name, self.priority, self.wants, lasts)
+        if self.lasts is not None:
+            self.strange = hopes.busy(machine) - watch.noted(gpu.id for gpu in machine.gpus).keys()
         spoken = self.spoken_for()
         self.may = self.uses - spoken.keys()
         return hopes.left_by(machine, spoken)
@@ -71,10 +75,10 @@ class Line:
 
     def frees(self, resources: Iterable[str]) -> dict[str, int]:
         """Those that locks do not keep it from taking; of a GPU that is shared, where there is room for a share. As
-        `openings.free`."""
+        `watch.free`."""
         least, gpus = hopes.least_share(self.spec), self.machine.gpus if self.machine else ()
-        shares = {gpu.id: leases.Share(least // MIB, gpu.memory // MIB) for gpu in gpus if least}
-        return openings.free(resources, shares)
+        shares = {gpu.id: Share(least // MIB, gpu.memory // MIB) for gpu in gpus if least}
+        return watch.free(resources, shares)
 
     @property
     def until(self) -> float | None:
@@ -86,23 +90,26 @@ class Line:
         place = self.ticket.waiter.place if self.ticket else (-self.priority, 2**63, "")
         return turn.ahead(self.queue.waiters(closely=closely), place)
 
-    def spoken_for(self, mine: Iterable[str] = ()) -> dict[str, Waiter]:
+    def spoken_for(self, mine: Collection[str] = ()) -> dict[str, Waiter]:
         """What it may not take now; it has the locks of `mine` already."""
         return self._spoken_for(self.ahead(), mine)
 
-    def _spoken_for(self, earlier: list[Waiter], mine: Iterable[str] = ()) -> dict[str, Waiter]:
+    def _spoken_for(self, earlier: list[Waiter], mine: Collection[str] = ()) -> dict[str, Waiter]:
         if not earlier:
             return {}
         return turn.spoken_for(earlier, {} if self.lasts is None else self.ends(mine), _now(), self.lasts)
 
-    def ends(self, mine: Iterable[str]) -> dict[str, float | None]:
+    def ends(self, mine: Collection[str]) -> dict[str, float | None]:
         """When what is held comes free. What has been held too long already may be held for ever."""
         gpus = self.machine.gpus if self.machine else ()
-        found: dict[str, float | None] = dict.fromkeys(hopes.busy(self.machine) if self.machine else ())
-        for name, notes in openings.noted({gpu.id for gpu in gpus} | self.uses).items():
-            times = [note.until for note in notes if note.until is not None and note.until > _now()]
-            found[name] = max(times) if times and len(times) == len(notes) else None
-        return {name: end for name, end in found.items() if name not in set(mine)}
+        found: dict[str, float | None] = dict.fromkeys(self.strange)
+        for name, notes in watch.noted({gpu.id for gpu in gpus} | self.uses).items():
+            others = [note for note in notes if note.run != self.run]
+            times = [note.until for note in others if note.until is not None and note.until > _now()]
+            found[name] = max(times) if times and len(times) == len(others) else None
+            if name in mine and not others:
+                del found[name]
+        return found
 
     def check(self, taken: Iterable[str]) -> None:
         """Raise Overtaking where something that it has just locked is spoken for: so nobody who joined before is passed
@@ -131,10 +138,10 @@ class Line:
         behind = 0
         for at in count():
             time.sleep(min(RAREST, TICK * (1 + behind)) * uniform(0.75, 1.25))
-            before = [waiter for waiter in self.ahead(behind <= NEAR or at % OFTEN == 0)
-                      if waiter.uses & self.uses]  # fmt: skip
+            earlier = self.ahead(behind <= NEAR or at % OFTEN == 0)
+            before = [waiter for waiter in earlier if waiter.uses & self.uses]
             behind = len(before)
-            may = self.uses - self._spoken_for(before).keys() if before else self.uses
+            may = self.uses - self._spoken_for(earlier).keys() if before else self.uses
             if not _could(self.wants, may):
                 tell(f"behind {before[-1]}")
                 continue
@@ -148,7 +155,7 @@ class Line:
 
     def held(self, resources: Iterable[str]) -> str:
         """What is waited for, and who has it."""
-        names = {name: sorted({str(n) for n in notes}) for name, notes in openings.noted(resources).items()}
+        names = {name: sorted({str(n) for n in notes}) for name, notes in watch.noted(resources).items()}
         by: dict[str, list[str]] = {}
         for name in sorted(names, key=self.called):
             by.setdefault(" and ".join(names[name]) or "a run that left no name", []).append(self.called(name))
@@ -171,7 +178,7 @@ def _joined(names: list[str]) -> str:
     """GPUs by their numbers, after one word."""
     numbers = [name.removeprefix("GPU ") for name in names if name.startswith("GPU ")]
     others = [name for name in names if not name.startswith("GPU ")]
-    return ", ".join([f"GPU {','.join(numbers)}", *others] if numbers else others)
+    return ", ".join([f"GPU{'s' if len(numbers) > 1 else ''} {','.join(numbers)}", *others] if numbers else others)
 
 
 def _could(wants: Iterable[Want], free: Iterable[str]) -> bool:

@@ -59,9 +59,9 @@ def _program(command: Command, path: str) -> None:
 
     program = command.argv[0]
     if "/" in program:
-        file = os.path.join(command.cwd, program)
+        file = os.path.normpath(os.path.join(command.cwd, program))
         if not os.path.exists(file):
-            raise HostError(f"{command.task}: there is no program {file}", "mend its path", 127)
+            raise HostError(f"{command.task}: there is no program {file}", "look at its path in the spec", 127)
         if os.path.isdir(file) or not os.access(file, os.X_OK):
             raise HostError(f"{command.task}: {file} may not be executed", f"chmod +x {file}", 126)
     elif not shutil.which(program, path=path):

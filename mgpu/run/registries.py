@@ -91,6 +91,7 @@ def _of_registry(image: str) -> str:
         raise _refused(image, said) from error
     except (URLError, OSError, ValueError) as error:
         why = getattr(error, "reason", None) or error
+        why = getattr(why, "strerror", None) or why
         raise HostError(
             f"the registry {at.registry} is not reached: {why}", "look at the network and the proxy"
         ) from error

@@ -258,12 +258,25 @@ def lives(identity: str) -> bool:
 
 def named(word: str) -> Run:
     """The run of this id or name: the live one, else the newest. Raises UsageError where there is none."""
+    from mgpu.machine.tickets import Queue
     from mgpu.spec.nearest import did_you_mean
 
     every = list(found())
     matching = [run for run in every if word in (run.id, run.name)]
     if not matching:
-        raise UsageError(
-            f"there is no run {word!r}", did_you_mean(word, {run.name for run in every}) or "see: mgpu ps --all"
-        )
+        waiter = next((one for one in Queue().waiters(whys=True) if word in (one.run, one.name)), None)
+        if waiter:
+            hint = "^C where it was started gives its place up; mgpu ps shows the queue"
+            raise UsageError(f"{word} has not started: it waits {waiter.why}".rstrip(), hint)
+        names = dict.fromkeys(run.name for run in reversed(every))
+        raise UsageError(f"there is no run {word!r}", did_you_mean(word, names) or "see: mgpu ps --all")
     return next((run for run in matching if run.alive), matching[-1])
+
+
+def called(every: Iterable[Run]) -> dict[str, Run]:
+    """Which of these each name means: the live one, else the newest, which is the last."""
+    found: dict[str, Run] = {}
+    for run in every:
+        if run.alive or run.name not in found or not found[run.name].alive:
+            found[run.name] = run
+    return found

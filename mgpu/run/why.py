@@ -107,6 +107,8 @@ def _well(run: Run, command: dict[str, Any], last: dict[str, dict[str, Any]], ev
             return (
                 f"it was stopped, since {other} had failed" if other else "it was stopped: nothing needed it any more"
             )
+        if "idle" in last:
+            return f"nothing is wrong with it: nobody used it for {last['idle']['after']:g} s, and it was stopped"
         return "nothing is wrong with it: it ended well"
     if not run.alive:
         return "it was never started" if "started" not in last else f"it is {run.state}"
@@ -150,7 +152,8 @@ def _how(run: Run, last: dict[str, dict[str, Any]], lost: bool) -> str:
         return f"it ran longer than its timeout of {last['timeout']['after']:g} s, and was stopped"
     if "failed" in last:
         code = last["failed"].get("code") or 1
-        return f"it failed with exit code {code}: {words(code)}"
+        told = "" if last["failed"].get("why") else f": {words(code)}"
+        return f"it failed with exit code {code}{told}"
     return STATES.get(run.state, f"it is {run.state}, after what is told here")
 
 
@@ -236,6 +239,7 @@ def _sight(last: dict[str, dict[str, Any]], engine: str | None) -> _Sight | None
     if "late" in last:
         says = last["late"].get("why")
         hint = "ready: {within: 20m} where it only needs longer; else see what it did last"
-        return _Sight(f"its probe was told to the end: {says}" if says else "its probe was never answered", hint)
+        last_time = f" as it should be; the last time: {says}" if says else ""
+        return _Sight(f"its probe was never answered{last_time}", hint)
     told = last.get("failed", {}).get("why")
     return _Sight(str(told)) if told else None

@@ -11,7 +11,7 @@ from mgpu.values.spec import Bounds
 NAMESPACES = ("ipc", "network", "pid")
 LIMITS = "core|cpu|data|fsize|locks|memlock|msgqueue|nice|nofile|nproc|rss|rtprio|rttime|sigpending|stack"
 """What Docker calls the limits of a process (docker/go-units, ulimit.go)."""
-HOST = Choice(("host",), "leave it out: the container then has its own")
+HOST = Choice(("host",), "host is all that it may be; left out, the container has its own")
 
 
 def _device(text: str) -> str:

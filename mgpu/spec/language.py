@@ -201,10 +201,13 @@ def elsewhere(kind: str, keys: dict[str, Key]) -> Callable[[str], str | None]:
             ("gpus", ("count", "memory", "link", "ids", "share")),
             ("parallel", tuple(Parallel._fields)),
             ("restart", ("max", "within")),
+            ("container", ("privileged", "cap_add", "devices", "ipc", "network", "pid", "shm_size", "ulimits")),
             ("model_facts", ("parameters", "layers", "hidden", "heads", "kv_heads", "vocabulary")),
         ):
             if name in inner and key in keys:
                 return f"put it under {key}: {{{name}: ...}}"
+        if name in ("priority", "wait", "allow", "detach", "locked", "debug"):
+            return f"it is an option of the run: mgpu run --{name}"
         having = [other for other, known in (*KEYS.items(), ("pipeline", ("jobs",))) if name in known]
         if having and kind == "pipeline":
             return f"{name} belongs to a job: put it under jobs:"

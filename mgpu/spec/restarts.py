@@ -18,13 +18,17 @@ RESTART = Either(
         dict: Record(
             Restart,
             {
-                "policy": Key(POLICY, "when: on-failure, always, or no", True),
+                "policy": Key(POLICY, "on-failure, always, or no", True),
                 "max": Key(Integer(1, 1000), "how often at most: 3 if left out"),
                 "within": Key(Duration(), "in which time so often; in a row if left out"),
             },
         ),
     },
     "no, on-failure, always, or a mapping of policy, max and within",
+    {
+        bool: "write restart: no, or restart: always",
+        int: "write restart: {policy: on-failure, max: 3}",
+    },
 )
 
 LAUNCHERS = frozenset(("max-restarts", "elastic-training"))

@@ -96,7 +96,9 @@ class Flag:
     def read(self, value: Any, path: Path, notes: Notes) -> Any:
         if isinstance(value, bool):
             return value
-        return notes.add(f"{called(path)} wants true or false, not {show(value)}", path)
+        meant = {"yes": "write true", "on": "write true", "no": "write false", "off": "write false"}
+        hint = meant.get(str(value).lower())
+        return notes.add(f"{called(path)} wants true or false, not {show(value)}", path, hint)
 
     def schema(self) -> dict[str, Any]:
         return {"type": "boolean"}
@@ -136,9 +138,9 @@ class Size:
             amount = float(number) * UNITS[unit]
             if amount < 2**63:
                 return int(amount)
-        return notes.add(
-            f"{called(path)} wants an amount of memory, not {show(value)}", path, "write it with its unit: 20GiB"
-        )
+        whole = isinstance(value, int) and not isinstance(value, bool) and 0 < value < 10_000
+        hint = f"write it with its unit: {value if whole else 20}GiB"
+        return notes.add(f"{called(path)} wants an amount of memory, not {show(value)}", path, hint)
 
     def schema(self) -> dict[str, Any]:
         return {"type": "string", "pattern": f"^{SIZE}$"}

@@ -6,10 +6,10 @@ import signal
 
 SIGNALS = {
     "SIGKILL": "killed: by the kernel for want of the host's memory, or by somebody",
-    "SIGSEGV": "it crashed, in a library of its or in the driver",
+    "SIGSEGV": "it crashed, in one of its libraries or in the driver",
     "SIGABRT": "it gave up: an error of C++ or of NCCL that nobody caught, or an assertion",
     "SIGBUS": "it crashed on memory that was not there: /dev/shm is full, or a file that was mapped",
-    "SIGILL": "a library of its was built for another kind of CPU",
+    "SIGILL": "one of its libraries was built for another kind of CPU",
     "SIGFPE": "it crashed on a division",
     "SIGTERM": "it was asked to end",
     "SIGINT": "^C, or whoever started it, ended it",

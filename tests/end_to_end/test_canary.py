@@ -34,7 +34,7 @@ BUG = """
 import sys
 import mgpu.run.executor as executor
 
-def broken(compiled, folder, secrets, keeper):
+def broken(compiled, folder, secrets, *_):
     raise RuntimeError(f"{secrets} {secrets!r} %s" % secrets)
 
 executor._taken = broken

@@ -162,7 +162,7 @@ def test_samples_are_thinned_out_and_stay_in_order(tmp_path: Path) -> None:
 
 def test_many_short_runs_leave_everything_as_it_was(request: pytest.FixtureRequest, host: Scene) -> None:
     """Some at once, beside a run that lives all the while. What is counted a third through is the same at the end."""
-    count, at_once, keep = (2000, 20, 200) if SOAK else (30, 10, 9)
+    count, at_once, keep = (2000, 20, 200) if SOAK else (15, 6, 5)
     host.mgpu("run", "--detach", host.job(gpus=1, name="neighbour"))
     keeper = eventually(host.keepers, "the neighbour is kept").pop()
     spec = host.task("echo $CUDA_VISIBLE_DEVICES", "short", gpus=1)
@@ -185,7 +185,8 @@ def test_many_short_runs_leave_everything_as_it_was(request: pytest.FixtureReque
     assert last["folders"] <= keep + 2 * at_once
     assert last["locks"] <= len(host.gpus)
     assert last["disk"] <= first["disk"] + 64 * 1024
-    assert (last["threads"], last["descriptors"]) == (first["threads"], first["descriptors"])
+    assert last["threads"] == first["threads"]
+    assert abs(last["descriptors"] - first["descriptors"]) <= 2, "two are of a question to the driver, if one is asked"
     assert last["memory"] <= first["memory"] + MIB
     assert host.mgpu("ps", MGPU_KEEP_RUNS=str(keep)).returncode == 0
     assert counted(host, keeper)["folders"] == keep + 1

@@ -39,7 +39,7 @@ def server(host: Scene, idle: str = "1s", more: str = "") -> Path:
 def test_nobody_uses_it(host: Scene) -> None:
     done = host.mgpu("run", server(host, more="restart: always\n"))
     assert done.returncode == 0, done.stderr
-    assert "nobody has used job for 1 s: stopping it" in done.stderr
+    assert "job was used by nobody for 1 s: stopping it" in done.stderr
     assert [run["state"] for run in host.runs()] == ["ended"]
     assert host.held() == 0
 

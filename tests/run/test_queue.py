@@ -175,15 +175,19 @@ def test_who_does_not_wait_is_refused_what_is_waited_for(host: Scene) -> None:
 
 
 def test_a_later_job_passes_where_its_timeout_proves_that_it_delays_nobody(host: Scene) -> None:
-    done = host.mgpu("run", "--detach", host.task(LONG, "holder", gpus=2, timeout="1h", stop_grace="1s"))
-    assert done.returncode == 0, done.stderr
-    large = waits(host, host.task("true", "large", gpus=4, timeout="1h", stop_grace="1s"))
-    short = {"gpus": 1, "stop_grace": "1s"}
-    assert host.mgpu("run", host.task("true", "short", timeout="10m", **short)).returncode == 0
-    assert host.mgpu("run", host.task("true", "slow", timeout="2h", **short)).returncode == 75
-    assert host.mgpu("run", host.task("true", "never", **short)).returncode == 75
-    assert host.mgpu("run", "--wait", host.task("true", "short", timeout="10m", **short)).returncode == 0
-    assert host.mgpu("stop", "holder").returncode == 0
+    hour, short = {"timeout": "1h", "stop_grace": "1s"}, {"timeout": "10m", "stop_grace": "1s"}
+    for name, gpus in (("first", 1), ("second", 3)):
+        done = host.mgpu("run", "--detach", host.task(LONG, name, gpus=gpus, **hour))
+        assert done.returncode == 0, done.stderr
+    large = waits(host, host.task("true", "large", gpus=4, **hour))
+    small = waits(host, host.task("echo small", "small", gpus=2, **short), why="held by run")
+    assert host.mgpu("stop", "second").returncode == 0
+    assert ended(small) == "small\n"
+    assert host.mgpu("run", host.task("true", "late", gpus=1, **short)).returncode == 0
+    assert host.mgpu("run", host.task("true", "slow", gpus=1, timeout="2h")).returncode == 75
+    assert host.mgpu("run", host.task("true", "never", gpus=1)).returncode == 75
+    assert [each.name for each in queued(host)] == ["large"]
+    assert host.mgpu("stop", "first").returncode == 0
     ended(large)
 
 
@@ -196,6 +200,18 @@ def test_other_gpus_than_those_waited_for_can_be_had(host: Scene) -> None:
     assert "GPU 1 is free, and run mine of" in refused.stderr
     waiter.kill()
     waiter.communicate()
+
+
+def test_shares_wait_for_room_and_not_for_a_whole_gpu(host: Scene) -> None:
+    held(host, 3)
+    part = {"count": 1, "share": "32GiB"}
+    for name in ("one", "two"):
+        done = host.mgpu("run", "--detach", host.task(LONG, name, gpus=part))
+        assert done.returncode == 0, done.stderr
+    third = waits(host, host.task("echo third", "third", gpus={"count": 1, "share": "40GiB"}))
+    assert host.mgpu("run", host.task("true", "late", gpus={"count": 1, "share": "1GiB"})).returncode == 75
+    assert host.mgpu("stop", "two").returncode == 0
+    assert ended(third) == "third\n"
 
 
 @pytest.fixture

@@ -80,6 +80,7 @@ def test_everyone_has_a_turn_and_takes_it(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with scene(tmp_path, monkeypatch, gpus=GPUS) as host:
+        host.env["MGPU_KEEP_RUNS"] = str(JOBS)
         jobs = drawn(JOBS)
         began, before = time.monotonic(), resource.getrusage(resource.RUSAGE_CHILDREN)
         with ThreadPoolExecutor(AT_ONCE) as pool:
