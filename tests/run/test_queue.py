@@ -227,7 +227,7 @@ def ground() -> Iterator[Ground]:
 def test_two_users_wait_in_one_line(ground: Ground) -> None:
     ada, bob = ground.ada, ground.bob
     held(ada, 2)
-    first = waits(bob, bob.task("true", "first", gpus=2), why="GPU 0,1, held by run holder of 23001")
+    first = waits(bob, bob.task("true", "first", gpus=2), why="GPUs 0,1, held by run holder of 23001")
     second = waits(ada, ada.task("true", "second", gpus=1), why="behind run first of 23002")
     assert [(each["name"], each["user"]) for each in waiting(ground.root)] == [("first", "23002"), ("second", "23001")]
     first.kill()
