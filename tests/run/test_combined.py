@@ -297,6 +297,6 @@ def test_a_clock_that_was_set_back_makes_no_back_off_longer(host: Scene) -> None
     with open(file, "a", encoding="utf-8") as events:
         events.write(json.dumps({**last, "time": last["time"] + 3600}) + "\n")
     (task,) = next(run["tasks"] for run in host.runs() if run["name"] == "job")
-    assert task["state"] in ("restarting in 2 s (2 of 9)", "starting", "ready"), "it may be over by now"
+    assert "restarting in 36" not in task["state"]
     assert host.mgpu("stop", "--now", "job").returncode == 0
     runner.communicate(timeout=30)
