@@ -286,3 +286,17 @@ jobs:
     host.start("run", "--detach", spec, **host.armed(**point)).communicate(timeout=30)
     eventually(host.hit, "it rests")
     judge(host)
+
+
+def test_a_clock_that_was_set_back_makes_no_back_off_longer(host: Scene) -> None:
+    runner = host.start("run", host.job("exit 3", restart={"policy": "on-failure", "max": 9}))
+    eventually(lambda: len(host.events("restarting")) == 2, "2 s until the next life")
+    (run,) = runs.found()
+    file = Path(run.folder) / "events.jsonl"
+    last = json.loads(file.read_text().splitlines()[-1])
+    with open(file, "a", encoding="utf-8") as events:
+        events.write(json.dumps({**last, "time": last["time"] + 3600}) + "\n")
+    (task,) = next(run["tasks"] for run in host.runs() if run["name"] == "job")
+    assert "restarting in 36" not in task["state"]
+    assert host.mgpu("stop", "--now", "job").returncode == 0
+    runner.communicate(timeout=30)
