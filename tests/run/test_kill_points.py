@@ -264,8 +264,7 @@ def test_what_stands_for_a_container_that_was_started_anew(docked: Scene, point:
         assert docked.ran() == 1 + (victims == "kill" or point == "after start")
 
 
-@pytest.mark.skipif(not SOAK, reason="as that of a process; under make soak")
-@pytest.mark.parametrize("event", ["call", "return"])
+@pytest.mark.parametrize("event", ["call", "return"] if SOAK else ["return"])
 def test_the_keeper_of_containers_in_a_back_off(docked: Scene, event: str) -> None:
     with TALLY(f"keeper of a container, {event} of its back-off"):
         point: Point = {"role": "keeper", "file": "run/task.py", "name": "rest", "event": event}

@@ -1,4 +1,4 @@
-"""Many real runs at once after eight GPUs, processes and containers mixed: none shares, all run, none waits for ever."""
+"""Many runs at once after eight GPUs, processes and containers mixed: none shares, all run, none waits for ever."""
 
 from __future__ import annotations
 
