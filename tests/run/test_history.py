@@ -203,7 +203,7 @@ def test_many_short_runs_leave_everything_as_it_was(request: pytest.FixtureReque
     )
     first, last = marks
     assert last["folders"] <= keep + 2 * at_once
-    assert last["locks"] <= len(host.gpus)
+    assert last["locks"] <= len(host.gpus) + 1, "a file for each GPU, and the gate of the queue"
     assert last["disk"] <= first["disk"] + 64 * 1024
     assert last["threads"] == first["threads"]
     assert abs(last["descriptors"] - first["descriptors"]) <= 2, "two are of a question to the driver, if one is asked"
