@@ -17,7 +17,7 @@ demo: $(VENV)/.demo
 	mgpu run examples/chat/chat.mgpu.yaml
 
 test: lint engine
-	tests/halves
+	tests/parts
 	python -m tests.bench
 
 # Real vLLM and SGLang on the CPU: some minutes and 4 GB the first time, so no part of `make test`.
