@@ -12,7 +12,7 @@ import pytest
 
 from mgpu.machine import leases
 from tests.end_to_end.host import Host, eventually, kill
-from tests.run.scene import told
+from tests.run.scene import SOAK, told
 
 TAKERS, ROUNDS = 32, 500
 STARVED = 60
@@ -98,8 +98,9 @@ def test_no_gpu_has_two_holders_and_no_clash_leaves_half_a_lease(
 ) -> None:
     for gpu in GPUS:
         (folder / "marks" / gpu).touch()
+    rounds = ROUNDS if SOAK or not sharers else ROUNDS // 5
     began = time.monotonic()
-    takers = [python(TAKER, folder / "marks", n, ROUNDS, STARVED, sharers, CARD, SHARE) for n in range(TAKERS)]
+    takers = [python(TAKER, folder / "marks", n, rounds, STARVED, sharers, CARD, SHARE) for n in range(TAKERS)]
     said = [json.loads(taker.communicate(timeout=600)[0] or "{}") for taker in takers]
     assert all(said), "a taker starved"
     longest = max(each.pop("longest") for each in said)
@@ -109,7 +110,7 @@ def test_no_gpu_has_two_holders_and_no_clash_leaves_half_a_lease(
         request, f"{TAKERS} takers", f"  {words}; longest wait {longest:.2f} s; {time.monotonic() - began:.0f} s in all"
     )
     assert total["clashes"] > 0, "nobody met anybody: this was no race"
-    assert (total["leases"], total["double"], total["leaked"]) == (TAKERS * ROUNDS, 0, 0)
+    assert (total["leases"], total["double"], total["leaked"]) == (TAKERS * rounds, 0, 0)
     assert bool(total["shares"]) == bool(sharers)
     assert leases.holders(GPUS) == {}
 
