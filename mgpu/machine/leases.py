@@ -188,7 +188,7 @@ def read(gpus: Iterable[str]) -> tuple[dict[str, str], dict[str, list[Part]]]:
     """By GPU id who has one that nobody else may have anything of, in words; and the parts of those that runs share.
     Takes nothing, makes nothing."""
     wanted, look = list(gpus), Look()
-    found = {gpu: _held(os.path.join(locks.place(), _file("gpu", gpu)), look) for gpu in wanted}
+    found = {gpu: _held(path_of(gpu), look) for gpu in wanted}
     whole = {gpu: who for gpu, who in found.items() if isinstance(who, str)}
     parts = {gpu: part for gpu, part in found.items() if isinstance(part, list) and part}
     rest = [gpu for gpu in wanted if gpu not in whole]

@@ -155,6 +155,16 @@ def owner(pid: int) -> int | None:
         return None
 
 
+def called(uid: int) -> str:
+    """The name of the user with this number; the number where it has none."""
+    import pwd
+
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
+
+
 def send(process: Process, number: int) -> bool:
     """Signal this very process and no later one of the same pid; False where it is gone or may not be signalled."""
     try:

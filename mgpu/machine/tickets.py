@@ -16,7 +16,7 @@ from functools import lru_cache
 from typing import Any
 
 from mgpu.errors import HostError
-from mgpu.machine import leases, locks
+from mgpu.machine import leases, locks, processes
 from mgpu.values.queue import Waiter, Want
 
 ENDING = ".wait"
@@ -195,12 +195,5 @@ def _why(text: bytes) -> str:
     return "".join(filter(str.isprintable, said))[:WHY] if isinstance(said, str) else ""
 
 
-@lru_cache(maxsize=256)
-def _called(uid: int) -> str:
-    """The name of a user; the number where there is none."""
-    import pwd
-
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return str(uid)
+_called = lru_cache(maxsize=256)(processes.called)
+"""A user's name, asked for once: who waits looks many times a second."""

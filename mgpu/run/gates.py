@@ -41,9 +41,10 @@ class Gates:
         from mgpu.machine import locks
 
         handles: list[int] = []
+        place = locks.place(self._env)
         for gpu in sorted(task.command["gpus"]):
             try:
-                handles.append(locks.reach(os.path.join(self._folder(), f"gpu-{gpu.replace('/', '_')}{ENDING}")))
+                handles.append(locks.reach(os.path.join(place, f"gpu-{gpu.replace('/', '_')}{ENDING}")))
             except OSError:
                 continue  # its leases are held, so the folder was there; a job is not kept back for want of it
             if not locks.lock(handles[-1]):
@@ -55,11 +56,6 @@ class Gates:
     def leave(self, task: Task) -> None:
         """The task is ready, or gone."""
         _close(self._held.pop(task.name, []))
-
-    def _folder(self) -> str:
-        from mgpu.machine import locks
-
-        return self._env.get("MGPU_LOCK_DIR") or locks.FOLDER
 
 
 def _close(handles: list[int]) -> None:

@@ -6,7 +6,6 @@ since is not the run's, and a desktop is granted what it has. Standard library o
 
 from __future__ import annotations
 
-import os
 import time
 
 from mgpu.machine import processes
@@ -106,22 +105,11 @@ def told(pid: int, memory: int | None) -> dict[str, Any]:
     from mgpu.machine.occupants import named, seen
 
     process = processes.read(pid) if seen(pid) else None
+    owner = processes.owner(pid) if process else None
     return {
         "pid": pid,
         "start": process.start if process else None,
         "name": named(pid) if process else None,
-        "user": _user(pid) if process else None,
+        "user": None if owner is None else processes.called(owner),
         "memory": memory,
     }
-
-
-def _user(pid: int) -> str | None:
-    import pwd
-
-    try:
-        number = os.stat(f"/proc/{pid}").st_uid
-        return pwd.getpwuid(number).pw_name
-    except OSError:
-        return None
-    except KeyError:
-        return str(number)

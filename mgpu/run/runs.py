@@ -56,12 +56,7 @@ class Run(NamedTuple):
 
 def user() -> str:
     """The name of this user; the number where it has none."""
-    import pwd
-
-    try:
-        return pwd.getpwuid(os.getuid()).pw_name
-    except KeyError:
-        return str(os.getuid())
+    return processes.called(os.getuid())
 
 
 def seen(name: str) -> bool:
